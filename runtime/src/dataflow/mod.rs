@@ -1,0 +1,1 @@
+//! The data path: shard thread, subtask loop, input gates, exchanges.

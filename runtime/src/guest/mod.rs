@@ -1,0 +1,1 @@
+//! Guests: wasmtime lives here and nowhere else. Engine, component, instance, host imports, limits.

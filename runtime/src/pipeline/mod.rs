@@ -1,0 +1,1 @@
+//! A running pipeline: service and handle, checkpointer, snapshot store, status.

@@ -1,0 +1,1 @@
+//! Keyed state: RocksDB lives here and nowhere else. Key codec, working set, timers, snapshot, restore.
