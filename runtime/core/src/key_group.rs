@@ -44,8 +44,11 @@ mod tests {
 
     #[test]
     fn hashes_and_groups_are_pinned_for_ever() {
-        let cases: [(&[u8], u64, u16); 3] =
-            [(b"", 0x2d06_8005_38d3_94c2, 0), (b"10.0.0.1", 0xb61d_99f8_e56b_6646, 25), (b"a", 0xe6c6_32b6_1e96_4e1f, 0x32)];
+        let cases: [(&[u8], u64, u16); 3] = [
+            (b"", 0x2d06_8005_38d3_94c2, 0),
+            (b"10.0.0.1", 0xb61d_99f8_e56b_6646, 25),
+            (b"a", 0xe6c6_32b6_1e96_4e1f, 0x32),
+        ];
         for (key, expected, group) in cases {
             assert_eq!(hash(key), expected, "{key:?}");
             assert_eq!(KeyGroup::of_hash(expected).0, group, "{key:?}");

@@ -4,8 +4,11 @@
 #![warn(missing_docs)]
 
 pub mod checkpoint;
+pub mod domain;
+pub mod extract;
 pub mod graph;
 pub mod ids;
 pub mod key_group;
 pub mod record;
+pub mod template;
 pub mod watermark;

@@ -9,6 +9,9 @@ use crate::ids::Epoch;
 /// Bit 31 of an end says that the item is absent, which is not the same as empty.
 pub const ABSENT: u32 = 1 << 31;
 
+/// In `Batch::partitions`: this row goes where its key says.
+pub const BY_KEY: u32 = u32::MAX;
+
 /// A column of byte strings, one behind the other. `ends[i]` is the end of item i in its low 31 bits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Column {
@@ -113,7 +116,7 @@ pub struct Batch {
     pub values: Column,
     /// Headers, encoded as `rows.headers` in the contract. Empty when no slot has any.
     pub headers: Column,
-    /// Explicit output partitions; empty: by key.
+    /// Explicit output partitions, [`BY_KEY`] where a row has none. Empty when no row has one.
     pub partitions: Vec<u32>,
     /// Where the slots came from. Empty where they came from no source.
     pub origins: Vec<Run>,
@@ -162,7 +165,10 @@ impl Batch {
             range.clone().for_each(|_| self.headers.push(None));
         }
         if !other.partitions.is_empty() {
+            self.partitions.resize(had, BY_KEY);
             self.partitions.extend_from_slice(&other.partitions[range.clone()]);
+        } else if !self.partitions.is_empty() {
+            self.partitions.resize(had + range.len(), BY_KEY);
         }
         let mut slot = 0;
         for run in &other.origins {
@@ -192,6 +198,15 @@ impl Batch {
             first += count;
         }
         None
+    }
+
+    /// Index of the split that a slot came from, where the source has them.
+    pub fn split(&self, slot: usize) -> Option<u32> {
+        let mut end = 0;
+        self.origins.iter().find_map(|run| {
+            end += run.count as usize;
+            (slot < end).then_some(run.split)
+        })
     }
 
     /// Notes where the next slot came from, extending the last run where it is consecutive.

@@ -12,7 +12,7 @@ use crate::ids::{Epoch, Token};
 pub const VERSION: u32 = 1;
 
 /// What an attempt writes first. Its offset in the commit topic is the attempt's token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Claim {
     /// [`VERSION`].
     pub v: u32,
@@ -35,7 +35,7 @@ pub struct Claim {
 }
 
 /// What decides: it travels in the same transaction as the rows of its epoch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Commit {
     /// [`VERSION`].
     pub v: u32,

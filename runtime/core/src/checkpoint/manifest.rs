@@ -11,7 +11,7 @@ use crate::ids::{Epoch, Name, Token};
 pub const VERSION: u32 = 1;
 
 /// Names one snapshot for ever: its folder is `<epoch>-<token>`, its manifest has this digest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SnapshotRef {
     /// Epoch of the snapshot.
     pub epoch: Epoch,
@@ -29,7 +29,7 @@ impl SnapshotRef {
 }
 
 /// Why an epoch was committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CommitKind {
     /// A periodic one, or the last one of a graceful stop.
@@ -161,5 +161,13 @@ impl Manifest {
     /// Every stored file that this manifest names: the only list from which files are kept or deleted.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         self.state.base.values().chain(&self.state.deltas)
+    }
+
+    /// What a state id of the database stands for, in words: `state "count" of node "ip-count"`.
+    pub fn name_of_state(&self, id: u16) -> Option<String> {
+        let mut states =
+            self.nodes.iter().flat_map(|(node, kept)| kept.states.iter().map(move |(name, state)| (node, name, state)));
+        let (node, name, _) = states.find(|(.., state)| state.id == id)?;
+        Some(format!("state {name:?} of node \"{node}\""))
     }
 }

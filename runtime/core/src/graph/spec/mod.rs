@@ -1,0 +1,138 @@
+//! A pipeline as its user wrote it: names, edges, ends, limits, with every default filled in. Owns the values; does not
+//! read text (`settings` does) and does not decide whether they fit together (`check` does).
+
+mod ends;
+mod kafka;
+mod node;
+mod secret;
+mod time;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use ends::{FilePath, GeneratorSource, Sink, SinkKind, Source, SourceKind};
+pub use kafka::{Compression, KafkaClient, KafkaSink, KafkaSource, Mechanism, Protocol, Security, Start, Until};
+pub use node::{Edge, Input, Key, Limits, Node, OnError, OperatorRef, RECORD_BYTES_MAX};
+pub use secret::Secret;
+pub use time::{EventTime, Unit, WatermarkSettings};
+
+use crate::ids::Name;
+
+/// The version of the pipeline file that this build reads.
+pub const VERSION: u32 = 1;
+
+/// What a user submits. Sources, nodes and sinks stand in the order of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    /// Name: the identity of the state, of the transactional ids and of the commit topic.
+    pub name: Name,
+    /// When and how state is made durable.
+    pub checkpoint: Checkpoint,
+    /// Where records come from.
+    pub sources: Vec<Source>,
+    /// Where user code runs.
+    pub nodes: Vec<Node>,
+    /// Where rows go.
+    pub sinks: Vec<Sink>,
+}
+
+impl Pipeline {
+    /// The source of this name.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|s| s.name.as_str() == name)
+    }
+
+    /// The node of this name.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|n| n.name.as_str() == name)
+    }
+
+    /// The sink of this name.
+    pub fn sink(&self, name: &str) -> Option<&Sink> {
+        self.sinks.iter().find(|s| s.name.as_str() == name)
+    }
+
+    /// The time-out of this sink's transaction: as written, else long enough for an interval, a checkpoint that times
+    /// out and the margin (rule V1 holds by construction), and at least two minutes.
+    pub fn transaction_timeout(&self, sink: &KafkaSink) -> Duration {
+        sink.transaction_timeout.unwrap_or_else(|| self.checkpoint.longest_transaction().max(Duration::from_secs(120)))
+    }
+}
+
+/// `[checkpoint]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Time between barriers; also the commit latency of the sinks.
+    pub interval: Duration,
+    /// What is promised.
+    pub guarantee: Guarantee,
+    /// After this long a checkpoint is given up.
+    pub timeout: Duration,
+    /// Least time between the end of one checkpoint and the next barrier.
+    pub min_pause: Duration,
+    /// Checkpoints in a row that may fail before the pipeline does.
+    pub tolerable_failures: u32,
+    /// Snapshots kept.
+    pub retain: u32,
+    /// What happens to the state of a cancelled pipeline.
+    pub on_cancel: OnCancel,
+    /// What must be left of a transaction's time-out after the longest checkpoint.
+    pub margin: Duration,
+}
+
+impl Checkpoint {
+    /// The longest that a transaction may have to stay open: interval + time-out + margin (rule V1).
+    pub fn longest_transaction(&self) -> Duration {
+        self.interval.saturating_add(self.timeout).saturating_add(self.margin)
+    }
+}
+
+impl Default for Checkpoint {
+    fn default() -> Checkpoint {
+        Checkpoint {
+            interval: Duration::from_secs(1),
+            guarantee: Guarantee::ExactlyOnce,
+            timeout: Duration::from_secs(60),
+            min_pause: Duration::ZERO,
+            tolerable_failures: 3,
+            retain: 3,
+            on_cancel: OnCancel::Keep,
+            margin: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a pipeline promises about each record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarantee {
+    /// Its effect is in the output once.
+    #[default]
+    ExactlyOnce,
+    /// Its effect is in the output, perhaps more than once after a failure.
+    AtLeastOnce,
+    /// Nothing: what was in flight at a failure is gone.
+    None,
+}
+
+impl Guarantee {
+    /// As it is written in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Guarantee::ExactlyOnce => "exactly-once",
+            Guarantee::AtLeastOnce => "at-least-once",
+            Guarantee::None => "none",
+        }
+    }
+}
+
+/// What becomes of a cancelled pipeline's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnCancel {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is deleted, after a reset was committed.
+    Delete,
+}

@@ -1,1 +1,0 @@
-//! Watermarks: per split with bounded out-of-orderness, moved in ticks, merged by minimum. (Written next.)
