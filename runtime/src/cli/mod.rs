@@ -1,1 +1,94 @@
-//! One file per command: parse, build, wait.
+//! One file per command: parse, build, wait. Owns exit codes and what a person reads on the terminal; no command holds
+//! logic that a server would need too.
+
+mod build;
+mod check;
+mod demo;
+mod exit;
+mod inspect;
+mod load;
+mod run;
+mod status_line;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+pub use exit::Exit;
+
+/// Runs other people's functions over Kafka streams, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, max_term_width = 100)]
+pub struct Arguments {
+    /// More on stderr: -v for debug, -vv for trace. WEIR_LOG takes filters ("weir=debug,guest=trace").
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+    /// Less on stderr: warnings and errors.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// How logs are written.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// How a command prints its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a pipeline until its input ends, or until it is stopped
+    Run(run::Arguments),
+    /// Check a pipeline file and its operators without running anything
+    Check(check::Arguments),
+    /// Build the operator in this crate: a component below target/weir
+    Build(build::Arguments),
+    /// Show what a component is, declares and imports
+    Inspect(inspect::Arguments),
+    /// Prove things on this machine
+    #[command(subcommand)]
+    Demo(demo::Command),
+}
+
+/// Runs the command and returns the process's exit code.
+pub fn main(arguments: Arguments) -> Exit {
+    start_logging(&arguments);
+    if let Err(message) = crate::crash::check() {
+        eprintln!("error: {message}");
+        return Exit::Usage;
+    }
+    match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Build(arguments) => build::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Demo(command) => demo::run(&command),
+    }
+}
+
+fn start_logging(arguments: &Arguments) {
+    use tracing_subscriber::EnvFilter;
+    let level = match (arguments.quiet, arguments.verbose) {
+        (true, _) => "warn",
+        (false, 0) => "info",
+        (false, 1) => "debug",
+        (false, _) => "trace",
+    };
+    // librdkafka and the compiler have their own words; they come with -v.
+    let default = if arguments.verbose == 0 { format!("warn,weir={level},guest={level}") } else { format!("info,weir={level},guest={level}") };
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match arguments.log_format {
+        LogFormat::Text => logs.with_ansi(exit::colour()).compact().init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}

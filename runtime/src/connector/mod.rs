@@ -1,6 +1,11 @@
 //! The ends of a pipeline: what a source, a sink and an authority owe the engine. Rows cross in columns, whole batches at
 //! a time. `kafka/` is the only place that knows rdkafka. Nothing here knows state, guests or the graph.
 
+pub mod file;
+pub mod generator;
+pub mod standard;
+pub mod kafka;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,6 +13,11 @@ use weir_core::checkpoint::commit::{Claim, Commit};
 use weir_core::checkpoint::manifest::{SourcePositions, StagedPart};
 use weir_core::ids::{Epoch, Token};
 use weir_core::record::Batch;
+
+/// Rows of one poll.
+pub const ROWS_MAX: usize = 1_000;
+/// Bytes of values of one poll; the last record may pass it.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// How a connector's failure is to be taken. The class says what happens next; the message says what, where, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +37,8 @@ pub enum Error {
     /// An operator is needed (offsets removed by retention, a foreign commit topic): stop, touch nothing, exit 6.
     #[error("{0}")]
     Halt(String),
-    /// A record that cannot be written (over the size limit, a newline in a line format): `on_error` decides.
+    /// A record that cannot be written (over the size limit, a newline in a line format): `on_error` decides. The rows of
+    /// the same call before it were accepted, those behind it were not looked at.
     #[error("{message}")]
     Record {
         /// Slot in the batch given.
@@ -47,6 +58,8 @@ pub enum Polled {
     Rows,
     /// Nothing now: the waker will be called.
     Empty,
+    /// Nothing before this time has passed (a generator with a rate).
+    Later(std::time::Duration),
     /// Bounded input has ended: nothing will ever follow.
     Ended,
 }

@@ -1,1 +1,22 @@
-//! A running pipeline: service and handle, checkpointer, snapshot store, status.
+//! A running pipeline: from a checked file to shards, checkpoints and commits. `service` supervises attempts, `attempt`
+//! drives the protocol of `weir_core`, `authority_thread` and `writer` carry out what blocks. Knows no HTTP and no terminal.
+
+mod assemble;
+mod attempt;
+mod authority_thread;
+mod config_schema;
+pub mod current;
+mod durable;
+pub mod folder;
+mod job;
+mod manager;
+mod owner;
+mod service;
+pub mod snapshot_store;
+mod status;
+mod writer;
+
+pub use manager::{Error as ManagerError, Language, Manager, View};
+pub use job::{Checked, Error as JobError, Job, Lookup};
+pub use service::{Handle, Outcome, Service, Settings};
+pub use status::{Checkpointed, Facts, State, Status};

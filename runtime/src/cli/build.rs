@@ -1,0 +1,102 @@
+//! `weir build`: cargo for wasm32-unknown-unknown, a component by wit-component, the checks of an upload, one line.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{Exit, load};
+use crate::guest::{Operator, component};
+
+/// The one target that guests are built for.
+const TARGET: &str = "wasm32-unknown-unknown";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The operator's crate
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    match build(&arguments.folder) {
+        Ok(line) => {
+            println!("{line}");
+            Exit::Ok
+        }
+        Err(message) => {
+            eprintln!("error: {message}");
+            Exit::Config
+        }
+    }
+}
+
+fn build(folder: &Path) -> Result<String, String> {
+    let manifest = folder.join("Cargo.toml");
+    if !manifest.is_file() {
+        return Err(format!("{} has no Cargo.toml: run `weir build` in the operator's crate", folder.display()));
+    }
+    require_target(folder)?;
+    let module = compile(&manifest)?;
+    let core = std::fs::read(&module).map_err(|e| format!("cannot read {}: {e}", module.display()))?;
+    let bytes = component::componentize(&core).map_err(|e| e.to_string())?;
+    let engine = load::engine().map_err(|_| "the operator was built but not checked".to_owned())?;
+    let operator = Operator::load(&engine, &bytes).map_err(|e| e.to_string())?;
+    let name = module.file_name().map(PathBuf::from).unwrap_or_default();
+    let path = folder.join("target/weir").join(name);
+    write(&path, &bytes).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    let inspection = operator.inspection();
+    let size = bytes.len() as f64 / 1024.0;
+    Ok(format!("{} {}  {size:.1} KiB  sha256 {}  {}", inspection.name, inspection.version, inspection.sha256, path.display()))
+}
+
+/// The target's standard library is there, or the one line that adds it.
+fn require_target(folder: &Path) -> Result<(), String> {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|e| format!("cannot run rustc ({e}); install Rust from https://rustup.rs"))?;
+    let libdir = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    match libdir.is_dir() {
+        true => Ok(()),
+        false => Err(format!("Rust's {TARGET} target is not installed; run: rustup target add {TARGET}")),
+    }
+}
+
+/// Runs cargo and returns the module that it made.
+fn compile(manifest: &Path) -> Result<PathBuf, String> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics", "--manifest-path"])
+        .arg(manifest)
+        // Flags of a build around this one are not meant for the guest.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| format!("cannot run cargo: {e}"))?;
+    if !output.status.success() {
+        return Err("cargo could not build the operator".to_owned());
+    }
+    let modules = String::from_utf8_lossy(&output.stdout).lines().filter_map(module_of).last();
+    modules.ok_or_else(|| "cargo built no WebAssembly module; the operator's Cargo.toml needs: [lib] crate-type = [\"cdylib\"]".to_owned())
+}
+
+/// The module that a line of cargo's messages names, if it tells of one.
+fn module_of(line: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    if message["reason"] != "compiler-artifact" || !message["target"]["kind"].as_array()?.iter().any(|k| k == "cdylib") {
+        return None;
+    }
+    let files = message["filenames"].as_array()?;
+    files.iter().filter_map(|f| f.as_str()).find(|f| f.ends_with(".wasm")).map(PathBuf::from)
+}
+
+/// Whole or not at all: another process may read it.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    std::io::Write::write_all(&mut file, bytes)?;
+    file.persist(path)?;
+    Ok(())
+}

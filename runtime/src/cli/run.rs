@@ -1,0 +1,146 @@
+//! `weir run FILE`: one pipeline in this process, until its input ends or a signal stops it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use weir_core::domain::{Class, Start};
+use weir_core::graph::spec::Guarantee;
+
+use super::{Exit, load, status_line};
+use crate::api::{self, Running};
+use crate::pipeline::{Checked, Handle, Job, JobError, Service, Settings, folder};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The pipeline file
+    file: PathBuf,
+    /// Where everything that the run keeps lies; default: .weir/NAME beside the file
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Metrics and probes on this address; port 0 takes a free one and prints it
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where to start: the newest commit, or `empty`
+    #[arg(long, value_name = "latest|empty", default_value = "latest")]
+    from: From,
+    /// With `--from empty`: forget the state that is there
+    #[arg(long)]
+    rewind: bool,
+    /// Do not wait for an owner that may still live
+    #[arg(long)]
+    takeover: bool,
+    /// Where operators that are named `name@version` are found
+    #[arg(long, value_name = "DIR")]
+    registry: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum From {
+    Latest,
+    Empty,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let checked = match load::load(&arguments.file, None) {
+        Ok(checked) => checked,
+        Err(exit) => return exit,
+    };
+    // stdin cannot be read again: nothing of such a run is kept.
+    let scratch = match checked.pipeline.checkpoint.guarantee {
+        Guarantee::None => match tempfile::tempdir() {
+            Ok(folder) => Some(folder),
+            Err(e) => {
+                eprintln!("error: cannot make a temporary folder: {e}");
+                return Exit::Failed;
+            }
+        },
+        _ => None,
+    };
+    let state = match &scratch {
+        Some(folder) => folder.path().join("state"),
+        None => arguments.state.clone().unwrap_or_else(|| default_state(&arguments.file, &checked)),
+    };
+    let job = match Job::open(checked, &state) {
+        Ok(job) => job,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return refused(&error);
+        }
+    };
+    let start = match arguments.from {
+        From::Latest => Start::Newest,
+        From::Empty => Start::Empty { rewind: arguments.rewind },
+    };
+    announce(&job, &state);
+    let name = job.pipeline().name.clone();
+    let settings = Settings { start, takeover: arguments.takeover };
+    let (service, handle) = Service::new(job, settings);
+    if let Err(e) = stop_on_signals(&handle) {
+        eprintln!("error: cannot watch for signals: {e}");
+        return Exit::Failed;
+    }
+    if let Some(address) = &arguments.listen {
+        let running = Running { name: name.to_string(), handle: handle.clone() };
+        match api::serve_pipeline(address, running) {
+            Ok(bound) => eprintln!("metrics and probes on http://{bound}"),
+            Err(e) => {
+                eprintln!("error: cannot listen on {address}: {e}; --listen 127.0.0.1:0 takes a free port");
+                return Exit::Unreachable;
+            }
+        }
+    }
+    let line = status_line::start(&handle.status);
+    let outcome = service.run();
+    drop(line);
+    match outcome.class {
+        Class::Stopped => eprintln!("stopped: {}", outcome.why),
+        Class::Ended => eprintln!("ended: {}", outcome.why),
+        _ if outcome.circuit_open => eprintln!("error: the same failure came three times: {}", outcome.why),
+        _ => eprintln!("error: {}", outcome.why),
+    }
+    Exit::from(outcome.class)
+}
+
+/// `.weir/<name>` in the folder of the pipeline file.
+pub(super) fn default_state(file: &Path, checked: &Checked) -> PathBuf {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    folder.join(".weir").join(checked.pipeline.name.as_str())
+}
+
+pub(super) fn refused(error: &JobError) -> Exit {
+    match error {
+        JobError::Folder(folder::Error::Locked { .. }) => Exit::Locked,
+        JobError::Folder(folder::Error::Io { .. }) => Exit::Failed,
+        JobError::Folder(_) => Exit::State,
+    }
+}
+
+fn announce(job: &Job, state: &Path) {
+    let pipeline = job.pipeline();
+    tracing::info!(
+        "{}: {}, a checkpoint every {:?}, state in {}",
+        pipeline.name,
+        pipeline.checkpoint.guarantee.as_str(),
+        pipeline.checkpoint.interval,
+        state.display()
+    );
+}
+
+/// The first SIGTERM or Ctrl-C asks for a last checkpoint; the second ends the process at once.
+fn stop_on_signals(handle: &Handle) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
+    let handle = handle.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let seen = AtomicUsize::new(0);
+        for _ in &mut signals {
+            if seen.fetch_add(1, Ordering::Relaxed) > 0 {
+                eprintln!("second signal: ending now; what was not committed will be read again");
+                std::process::exit(i32::from(Exit::Interrupted.code()));
+            }
+            tracing::info!("stopping: a last checkpoint, then the end (a second signal ends at once)");
+            handle.stop();
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! Files: a source of lines, a sink of lines that appears epoch by epoch. `publish` is what the snapshot writer and the
+//! recovery do with staged parts.
+
+mod publish;
+mod sink;
+mod source;
+
+pub use publish::Folders;
+pub use sink::FileSink;
+pub use source::FileSource;

@@ -1,0 +1,88 @@
+//! What happens to staged parts outside the data path: made durable before the manifest names them, renamed once the epoch
+//! is committed, renamed again at restore, and swept when no commit ever named them. Deletes from positive lists only.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use weir_core::checkpoint::manifest::StagedPart;
+use weir_core::ids::{Name, Token};
+
+/// Where parts wait, below the sink's folder.
+pub(super) const STAGING: &str = ".staging";
+
+/// The folders of a pipeline's file sinks.
+#[derive(Debug, Clone, Default)]
+pub struct Folders(BTreeMap<Name, PathBuf>);
+
+impl Folders {
+    /// Folders by sink.
+    pub fn new(folders: BTreeMap<Name, PathBuf>) -> Folders {
+        Folders(folders)
+    }
+
+    fn folder(&self, part: &StagedPart) -> std::io::Result<&Path> {
+        self.0.get(&part.sink).map(PathBuf::as_path).ok_or_else(|| {
+            std::io::Error::other(format!("the snapshot holds a part of the file sink `{}`, which is not in the pipeline", part.sink))
+        })
+    }
+
+    /// Makes a part durable and notes its digest. Before the manifest that names it.
+    pub fn complete(&self, part: &mut StagedPart) -> std::io::Result<()> {
+        let staging = self.folder(part)?.join(STAGING);
+        let mut file = File::open(staging.join(&part.staged))?;
+        file.sync_all()?;
+        let (mut hasher, mut buffer, mut bytes) = (Sha256::new(), vec![0; 1 << 16], 0);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                read => {
+                    hasher.update(&buffer[..read]);
+                    bytes += read as u64;
+                }
+            }
+        }
+        if bytes != part.bytes {
+            let (staged, expected) = (&part.staged, part.bytes);
+            return Err(std::io::Error::other(format!("{staged} has {bytes} bytes, {expected} were written: another process writes here")));
+        }
+        part.sha256 = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        File::open(staging)?.sync_all()
+    }
+
+    /// Renames committed parts to their final names. Doing it again changes nothing.
+    pub fn publish(&self, parts: &[StagedPart]) -> std::io::Result<()> {
+        for part in parts {
+            let folder = self.folder(part)?;
+            let (from, to) = (folder.join(STAGING).join(&part.staged), folder.join(&part.published));
+            match std::fs::rename(&from, &to) {
+                Ok(()) => {
+                    File::open(folder)?.sync_all()?;
+                    crate::crash::point("sink.part_renamed");
+                }
+                // Renamed by an attempt before this one; whoever reads the output may have moved it on since.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(std::io::Error::other(format!("cannot rename {} to {}: {e}", from.display(), to.display()))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes staged files of attempts before ours. The committed ones among them must have been published.
+    pub fn sweep(&self, own: Token) -> std::io::Result<()> {
+        for folder in self.0.values() {
+            let Ok(entries) = std::fs::read_dir(folder.join(STAGING)) else { continue };
+            for entry in entries {
+                let entry = entry?;
+                let name = entry.file_name();
+                let token = name.to_str().and_then(|name| name.split_once('-')?.0.parse::<i64>().ok());
+                if token.is_some_and(|token| Token(token) < own) {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

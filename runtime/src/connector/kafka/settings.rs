@@ -1,0 +1,192 @@
+//! What a user may set about Kafka, as plain values with their defaults. What librdkafka makes of them is in `properties`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// How a cluster is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cluster {
+    /// `host:port`, separated by commas.
+    pub brokers: String,
+    /// TLS and SASL.
+    pub security: Security,
+    /// Properties of librdkafka from the allow-list in `options`.
+    pub options: BTreeMap<String, String>,
+    /// How long a start waits for a first broker.
+    pub connect_timeout: Option<Duration>,
+}
+
+impl Cluster {
+    /// A cluster without security or options.
+    pub fn at(brokers: impl Into<String>) -> Cluster {
+        Cluster { brokers: brokers.into(), ..Cluster::default() }
+    }
+
+    /// How long a start waits for a first broker: 10 s where nothing is said.
+    pub fn connect_timeout(&self) -> Duration {
+        self.connect_timeout.unwrap_or(Duration::from_secs(10))
+    }
+}
+
+/// TLS and SASL. `ca`, `cert` and `key` are PEM text or the path of a file with it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Security {
+    /// `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
+    pub protocol: Option<String>,
+    /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`.
+    pub mechanism: Option<String>,
+    /// SASL user.
+    pub username: Option<String>,
+    /// SASL password: never printed.
+    pub password: Option<String>,
+    /// Certificates of the authorities that are trusted.
+    pub ca: Option<String>,
+    /// Our certificate.
+    pub cert: Option<String>,
+    /// Our private key: never printed.
+    pub key: Option<String>,
+}
+
+impl fmt::Debug for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Security")
+            .field("protocol", &self.protocol)
+            .field("mechanism", &self.mechanism)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a source reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Where.
+    pub cluster: Cluster,
+    /// The pipeline's name: the consumer group is `weir-<pipeline>`, for displays of lag only.
+    pub pipeline: String,
+    /// What.
+    pub topics: Topics,
+    /// Where partitions begin that no snapshot knows.
+    pub start: Start,
+    /// Where a bounded read ends; `None` reads for ever.
+    pub until: Option<Until>,
+}
+
+/// Topics by name, or all that match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topics {
+    /// These.
+    Named(Vec<String>),
+    /// All whose whole name matches, where `*` stands for any run of characters.
+    Pattern(String),
+}
+
+impl Topics {
+    /// Type and place, as in the manifest.
+    pub fn identity(&self) -> String {
+        match self {
+            Topics::Named(names) => format!("kafka:{}", names.join(",")),
+            Topics::Pattern(pattern) => format!("kafka:pattern:{pattern}"),
+        }
+    }
+}
+
+/// Where reading begins when there is no checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// With the oldest record there is.
+    #[default]
+    Earliest,
+    /// With the next record that is written.
+    Latest,
+    /// With the first record at or after this time, in milliseconds since 1970.
+    Timestamp(i64),
+}
+
+/// Where a bounded read ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// At what a read_committed reader could see when the pipeline was first started (the last stable offset).
+    Latest,
+    /// Before the first record at or after this time, in milliseconds since 1970.
+    Timestamp(i64),
+}
+
+/// A domain: one transactional id, one commit topic, all Kafka sinks of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// Where.
+    pub cluster: Cluster,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Number of this domain.
+    pub domain: u32,
+    /// Domains of the pipeline: partitions of its commit topic.
+    pub domains: u32,
+    /// Topics of all sinks.
+    pub topics: Vec<String>,
+    /// `transaction.timeout.ms`.
+    pub transaction_timeout: Duration,
+    /// Between two checkpoints.
+    pub checkpoint_interval: Duration,
+    /// After which a checkpoint is given up.
+    pub checkpoint_timeout: Duration,
+    /// What must be left of the transaction's time for the commit itself.
+    pub margin: Duration,
+    /// `none`, `lz4`, `zstd`, `gzip`, `snappy`.
+    pub compression: String,
+    /// Memory for rows that are not yet acknowledged.
+    pub buffer_bytes: u64,
+    /// Memory for rows of the next epoch while a commit is under way.
+    pub hold_bytes: usize,
+    /// Largest row (key, value and headers).
+    pub record_bytes_max: usize,
+    /// Re-claim the id after every commit and not only after one that may have been sent twice.
+    pub reclaim_always: bool,
+}
+
+/// `retry.backoff.ms`: locked, since the time a commit took is compared with it.
+pub const RETRY_BACKOFF: Duration = Duration::from_millis(200);
+
+impl Domain {
+    /// A domain with the defaults of everything but these.
+    pub fn new(cluster: Cluster, pipeline: impl Into<String>, topics: Vec<String>) -> Domain {
+        Domain {
+            cluster,
+            pipeline: pipeline.into(),
+            domain: 0,
+            domains: 1,
+            topics,
+            transaction_timeout: Duration::from_secs(120),
+            checkpoint_interval: Duration::from_secs(1),
+            checkpoint_timeout: Duration::from_secs(60),
+            margin: Duration::from_secs(30),
+            compression: "lz4".into(),
+            buffer_bytes: 128 << 20,
+            hold_bytes: 64 << 20,
+            record_bytes_max: 1 << 20,
+            reclaim_always: false,
+        }
+    }
+
+    /// The transactional id, for ever.
+    pub fn transactional_id(&self) -> String {
+        format!("weir.{}.{}.a", self.pipeline, self.domain)
+    }
+
+    /// The topic of CLAIM and COMMIT.
+    pub fn commit_topic(&self) -> String {
+        format!("__weir.{}.commits", self.pipeline)
+    }
+
+    /// The consumer group, for displays of lag only.
+    pub fn group(&self) -> String {
+        group(&self.pipeline)
+    }
+}
+
+/// The consumer group of a pipeline.
+pub(super) fn group(pipeline: &str) -> String {
+    format!("weir-{pipeline}")
+}

@@ -1,0 +1,95 @@
+//! What `weir txn list` and `weir txn abort` show and do: the last owner of a pipeline's id, and partitions that somebody's
+//! open transaction holds back. Reads only; aborting is a FENCE and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_core::checkpoint::commit::{Claim, Commit};
+
+use super::admin::{Admin, Isolation};
+use super::authority::KafkaAuthority;
+use super::commit_log::CommitLog;
+use super::commit_topic;
+use super::error::Code;
+use super::settings::Domain;
+use super::shared::SharedProducer;
+use crate::connector::{Authority, Error};
+
+/// What is known about a pipeline's transactions.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Ids of the domain and of the last CLAIM.
+    pub ids: Vec<String>,
+    /// The last owner, where there ever was one.
+    pub owner: Option<Claim>,
+    /// The newest COMMIT.
+    pub commit: Option<Commit>,
+    /// Partitions whose last stable offset is below the high watermark: an open transaction, of ours or of others.
+    pub held: Vec<Held>,
+}
+
+/// A partition that readers of committed records cannot read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Where committed readers stop.
+    pub last_stable_offset: i64,
+    /// Where the partition ends.
+    pub high_watermark: i64,
+}
+
+/// Looks at the commit topic and the sink topics of a domain.
+pub fn list(domain: &Domain) -> Result<Listing, Error> {
+    let admin = Admin::connect(&domain.cluster, &domain.group())?;
+    let mut listing = Listing { ids: vec![domain.transactional_id()], ..Listing::default() };
+    let mut topics = domain.topics.clone();
+    if commit_topic::exists(&admin, domain)? {
+        topics.push(domain.commit_topic());
+        let seen = CommitLog::open(domain, Arc::default())?.read(None, std::time::Duration::from_secs(30))?;
+        listing.owner = seen.claim.map(|(_, claim)| claim);
+        listing.commit = seen.commit;
+    }
+    let claimed = listing.owner.iter().flat_map(|claim| claim.txn_ids.iter().cloned());
+    listing.ids.extend(claimed);
+    listing.ids.sort();
+    listing.ids.dedup();
+    for topic in &topics {
+        listing.held.extend(held(&admin, topic)?);
+    }
+    Ok(listing)
+}
+
+/// Fences every id of the pipeline: open transactions of theirs are aborted, and a running owner is deposed of its
+/// producer and starts again.
+pub fn abort(domain: &Domain) -> Result<Vec<String>, Error> {
+    let ids = list(domain)?.ids;
+    let shared = SharedProducer::new(BTreeMap::new());
+    KafkaAuthority::new(domain.clone(), shared).fence(&ids)?;
+    Ok(ids)
+}
+
+fn held(admin: &Admin, topic: &str) -> Result<Vec<Held>, Error> {
+    let found = admin.topic(topic)?;
+    if found.code != Code::NONE {
+        return Ok(Vec::new());
+    }
+    let doing = format!("ask for the offsets of topic `{topic}`");
+    let ends =
+        |isolation| admin.ends(topic, &found.partitions, isolation).map_err(|failure| failure.into_error(&doing));
+    // Order: the stable end first, so that a commit between the two questions looks held for once and not the reverse.
+    let stable = ends(Isolation::Committed)?;
+    let high = ends(Isolation::Uncommitted)?;
+    let pairs = found.partitions.iter().zip(stable.into_iter().zip(high));
+    let open = pairs.filter(|(_, (stable, high))| stable < high);
+    Ok(open
+        .map(|(partition, (last_stable_offset, high_watermark))| Held {
+            topic: topic.to_owned(),
+            partition: *partition,
+            last_stable_offset,
+            high_watermark,
+        })
+        .collect())
+}

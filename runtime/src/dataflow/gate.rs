@@ -1,0 +1,124 @@
+//! The input side of a node: alignment over its channels, the merged watermark, and what waits behind a barrier. Owns the
+//! queues of blocked channels; the rules are `weir_core`'s. Never looks into a record.
+
+use std::collections::VecDeque;
+
+use weir_core::checkpoint::alignment::{Action, Alignment};
+use weir_core::ids::Epoch;
+use weir_core::record::Mark;
+use weir_core::watermark::Inputs;
+
+use super::error::Error;
+use super::packet::Packet;
+
+/// What moves along an edge.
+pub(super) enum Flow<'a> {
+    /// Records. The receiver gives the packet back as it was.
+    Packet(&'a mut Packet),
+    /// A mark.
+    Mark(Mark),
+}
+
+/// What waited on a blocked channel.
+pub(super) enum Waiting {
+    Packet(Packet),
+    Mark(Mark),
+}
+
+/// What a mark means for the node.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The merged watermark moved.
+    Watermark(i64),
+    /// All channels are idle.
+    Idle,
+    /// All channels delivered the barrier of this epoch: take the snapshot, pass the barrier on.
+    Aligned(Epoch),
+    /// The checkpoint is given up: pass the mark on.
+    Cancelled(Epoch),
+    /// Nothing follows on any channel.
+    Ended,
+}
+
+/// The input side of one node.
+pub(super) struct Gate {
+    alignment: Alignment,
+    watermarks: Inputs,
+    waiting: Vec<VecDeque<Waiting>>,
+    ended: Vec<bool>,
+}
+
+impl Gate {
+    pub(super) fn new(channels: usize, watermark: i64) -> Gate {
+        Gate {
+            alignment: Alignment::new(channels),
+            watermarks: Inputs::new(channels, watermark),
+            waiting: (0..channels).map(|_| VecDeque::new()).collect(),
+            ended: vec![false; channels],
+        }
+    }
+
+    /// The merged watermark.
+    pub(super) fn watermark(&self) -> i64 {
+        self.watermarks.current()
+    }
+
+    /// Whether the channel waits behind a barrier: what comes in is then queued here.
+    pub(super) fn holds(&mut self, channel: usize, flow: &mut Flow<'_>) -> bool {
+        if !self.alignment.is_blocked(channel) && self.waiting[channel].is_empty() {
+            if matches!(flow, Flow::Packet(_)) {
+                self.watermarks.on_records(channel);
+            }
+            return false;
+        }
+        self.waiting[channel].push_back(match flow {
+            Flow::Packet(packet) => {
+                let mut copy = Packet::default();
+                copy.extend_from(packet, 0..packet.batch.len());
+                Waiting::Packet(copy)
+            }
+            Flow::Mark(mark) => Waiting::Mark(*mark),
+        });
+        true
+    }
+
+    /// The next thing that waited on a channel that is free again.
+    pub(super) fn next_free(&mut self) -> Option<(usize, Waiting)> {
+        (0..self.waiting.len())
+            .filter(|channel| !self.alignment.is_blocked(*channel))
+            .find_map(|channel| self.waiting[channel].pop_front().map(|waiting| (channel, waiting)))
+    }
+
+    /// What a mark means. More than one event where a barrier overtakes an older one.
+    pub(super) fn on_mark(&mut self, channel: usize, mark: Mark) -> Result<Vec<Event>, Error> {
+        let actions = match mark {
+            Mark::Watermark(to) => return Ok(merged(self.watermarks.on_watermark(channel, to))),
+            Mark::Idle => return Ok(merged(self.watermarks.on_idle(channel))),
+            Mark::Barrier(epoch) => self.alignment.on_barrier(channel, epoch),
+            Mark::Cancel(epoch) => self.alignment.on_cancel(channel, epoch),
+            // A source that has ended goes on passing barriers until the final checkpoint, so its channel stays in the
+            // alignment.
+            Mark::EndOfInput => {
+                self.ended[channel] = true;
+                let all = self.ended.iter().all(|ended| *ended);
+                return Ok(if all { vec![Event::Ended] } else { Vec::new() });
+            }
+        };
+        let event = |action| match action {
+            Action::Complete(epoch) => Some(Event::Aligned(epoch)),
+            Action::Abort { epoch, .. } => Some(Event::Cancelled(epoch)),
+            // The alignment itself remembers who is blocked: see `holds` and `next_free`.
+            Action::Block(_) | Action::Unblock(_) => None,
+        };
+        let actions = actions.map_err(|e| Error::Bug(e.to_string()))?;
+        Ok(actions.into_iter().filter_map(event).collect())
+    }
+}
+
+fn merged(mark: Option<Mark>) -> Vec<Event> {
+    match mark {
+        Some(Mark::Watermark(to)) => vec![Event::Watermark(to)],
+        Some(Mark::Idle) => vec![Event::Idle],
+        _ => Vec::new(),
+    }
+}

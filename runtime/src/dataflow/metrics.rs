@@ -1,0 +1,118 @@
+//! Counters that the data path keeps, once per batch. Plain atomics: whoever exports them reads them. Decides nothing.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use weir_core::ids::Name;
+
+/// A counter or gauge.
+#[derive(Debug, Default)]
+pub struct Value(AtomicU64);
+
+impl Value {
+    /// Adds to a counter.
+    pub fn add(&self, by: u64) {
+        self.0.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, to: u64) {
+        self.0.store(to, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the three kinds of node")]
+pub enum NodeKind {
+    Source,
+    Operator,
+    Sink,
+}
+
+/// What one node counts.
+#[derive(Debug)]
+pub struct NodeMetrics {
+    /// Node.
+    pub name: Name,
+    /// Whether it reads from outside.
+    pub is_source: bool,
+    /// Whether it runs user code.
+    pub is_operator: bool,
+    /// Ports whose rows are counted, in order.
+    pub ports: Vec<String>,
+    /// Records taken in.
+    pub records_in: Value,
+    /// Records sent on, per port.
+    pub records_out: Vec<Value>,
+    /// Records that `on_error = "skip"` dropped.
+    pub skipped: Value,
+    /// Rows on the port `late` that nothing was wired to, or that were.
+    pub late: Value,
+    /// Calls of the guest.
+    pub calls: Value,
+    /// Nanoseconds in the guest and its imports.
+    pub call_nanos: Value,
+    /// Calls that failed, by [`crate::guest::Reason`].
+    pub traps: [Value; 6],
+    /// Bytes of the working set.
+    pub state_bytes: Value,
+    /// Timers that wait.
+    pub timers: Value,
+    /// Nanoseconds that the node worked.
+    pub busy_nanos: Value,
+    /// Records behind the end of what exists, for sources.
+    pub lag: Value,
+    watermark: AtomicI64,
+}
+
+impl NodeMetrics {
+    /// Counters at zero.
+    pub fn new(name: Name, kind: NodeKind, ports: Vec<String>) -> NodeMetrics {
+        NodeMetrics {
+            name,
+            is_source: kind == NodeKind::Source,
+            is_operator: kind == NodeKind::Operator,
+            records_out: ports.iter().map(|_| Value::default()).collect(),
+            ports,
+            records_in: Value::default(),
+            skipped: Value::default(),
+            late: Value::default(),
+            calls: Value::default(),
+            call_nanos: Value::default(),
+            traps: Default::default(),
+            state_bytes: Value::default(),
+            timers: Value::default(),
+            busy_nanos: Value::default(),
+            lag: Value::default(),
+            watermark: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// The node's watermark, milliseconds; the least value before the first.
+    pub fn watermark(&self) -> i64 {
+        self.watermark.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_watermark(&self, to: i64) {
+        self.watermark.store(to, Ordering::Relaxed);
+    }
+}
+
+/// What a pipeline counts.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Its nodes.
+    pub nodes: Vec<std::sync::Arc<NodeMetrics>>,
+}
+
+impl Metrics {
+    /// The nodes that read from outside.
+    pub fn sources(&self) -> impl Iterator<Item = &NodeMetrics> {
+        self.nodes.iter().map(AsRef::as_ref).filter(|node| node.is_source)
+    }
+}

@@ -1,0 +1,409 @@
+//! A node that runs user code: keys, the guest's calls, timers, what happens to a record that it refuses. A call that fails
+//! is repeated, halved or blamed on one record; then the node's policy decides. Knows no connector and no checkpoint file.
+
+use std::sync::Arc;
+
+use weir_core::checkpoint::manifest::NodeSnapshot;
+use weir_core::extract::Extractor;
+use weir_core::ids::Name;
+use weir_core::record::{Batch, Mark};
+
+use super::error::{Error, OnError};
+use super::gate::{Event, Flow, Gate, Waiting};
+use super::metrics::NodeMetrics;
+use super::packet::{KeyExtraction, Packet, extract_keys};
+use crate::clock;
+use crate::guest::{Failure, Instance, Keyed, Reason};
+use crate::state::{DueTimers, SealedState};
+
+/// Records or timers in one call.
+const CALL_MAX: usize = 1_000;
+/// A guest's `retry` is honoured this often, then it is fatal.
+const RETRIES: u32 = 3;
+/// Rounds of timers that set timers for one watermark.
+const ROUNDS_MAX: usize = 10_000;
+
+/// What the plan says about an operator node.
+#[derive(Debug, Clone)]
+pub struct OperatorSettings {
+    /// Its name.
+    pub node: Name,
+    /// `name@version` of the operator, for messages.
+    pub operator: String,
+    /// How each input of the operator is keyed.
+    pub keys: Vec<Option<KeyExtraction>>,
+    /// The operator's input of each channel.
+    pub inputs: Vec<u32>,
+    /// What happens to a bad record.
+    pub on_error: OnError,
+    /// Index of the host port `rejects`, where something is wired to it.
+    pub rejects_port: Option<usize>,
+    /// Index of the operator's port `late`, for its counter.
+    pub late_port: Option<usize>,
+    /// The name of the splits of the one source upstream, for messages.
+    pub origin: Option<String>,
+}
+
+/// Hands what a node emits to the nodes behind it.
+pub(super) type Emit<'a> = dyn FnMut(usize, Flow<'_>) -> Result<(), Error> + 'a;
+
+/// An operator node at run time.
+pub struct OperatorNode {
+    settings: OperatorSettings,
+    instance: Instance,
+    metrics: Arc<NodeMetrics>,
+    gate: Gate,
+    extractors: Vec<Option<Extractor>>,
+    keyed: Keyed,
+    due: DueTimers,
+    out: Packet,
+    faults: Vec<(usize, String)>,
+    snapshot: Option<(NodeSnapshot, SealedState)>,
+}
+
+impl OperatorNode {
+    /// A node whose guest is open and whose state is restored. `watermark` is that of the snapshot.
+    pub fn new(settings: OperatorSettings, instance: Instance, metrics: Arc<NodeMetrics>, watermark: i64) -> OperatorNode {
+        OperatorNode {
+            gate: Gate::new(settings.inputs.len(), watermark),
+            extractors: settings.keys.iter().map(|_| None).collect(),
+            settings,
+            instance,
+            metrics,
+            keyed: Keyed::default(),
+            due: DueTimers::default(),
+            out: Packet::default(),
+            faults: Vec::new(),
+            snapshot: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.settings.node
+    }
+
+    /// What the last barrier sealed.
+    pub(super) fn take_snapshot(&mut self) -> Option<(NodeSnapshot, SealedState)> {
+        self.snapshot.take()
+    }
+
+    pub(super) fn close(&mut self) {
+        self.instance.close();
+    }
+
+    pub(super) fn on_flow(&mut self, channel: usize, mut flow: Flow<'_>, emit: &mut Emit<'_>) -> Result<(), Error> {
+        if self.gate.holds(channel, &mut flow) {
+            return Ok(());
+        }
+        self.take(channel, flow, emit)?;
+        while let Some((channel, waiting)) = self.gate.next_free() {
+            match waiting {
+                Waiting::Packet(mut packet) => self.take(channel, Flow::Packet(&mut packet), emit)?,
+                Waiting::Mark(mark) => self.take(channel, Flow::Mark(mark), emit)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, channel: usize, flow: Flow<'_>, emit: &mut Emit<'_>) -> Result<(), Error> {
+        match flow {
+            Flow::Packet(packet) => self.on_packet(self.settings.inputs[channel], packet, emit),
+            Flow::Mark(mark) => {
+                let events = self.gate.on_mark(channel, mark)?;
+                events.into_iter().try_for_each(|event| self.on_event(event, emit))
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event, emit: &mut Emit<'_>) -> Result<(), Error> {
+        match event {
+            Event::Watermark(to) => self.on_watermark(to, emit),
+            Event::Idle => self.emit_mark(Mark::Idle, emit),
+            Event::Aligned(epoch) => {
+                // Order: the barrier goes on before the own snapshot, so that the nodes behind align while this one seals.
+                self.emit_mark(Mark::Barrier(epoch), emit)?;
+                crate::crash::point("align.last_input");
+                let node = NodeSnapshot { states: Default::default(), watermark: self.gate.watermark() };
+                self.snapshot = Some((node, self.instance.state().seal()));
+                crate::crash::point("state.sealed");
+                Ok(())
+            }
+            Event::Cancelled(epoch) => self.emit_mark(Mark::Cancel(epoch), emit),
+            Event::Ended => self.on_end(emit),
+        }
+    }
+
+    fn emit_mark(&mut self, mark: Mark, emit: &mut Emit<'_>) -> Result<(), Error> {
+        (0..self.metrics.ports.len()).try_for_each(|port| emit(port, Flow::Mark(mark)))
+    }
+
+    fn on_packet(&mut self, input: u32, packet: &mut Packet, emit: &mut Emit<'_>) -> Result<(), Error> {
+        self.metrics.records_in.add(packet.batch.len() as u64);
+        let Some(by) = self.settings.keys[input as usize].clone() else {
+            return self.run(input, &mut packet.batch, &mut None, emit);
+        };
+        let known = match &by {
+            KeyExtraction::Json(pointer) => packet.pointers.iter().position(|p| p == pointer),
+            KeyExtraction::Record => None,
+        };
+        if let Some(index) = known {
+            // Taken out and put back: the packet may go to other nodes too.
+            let mut keyed = Some(std::mem::take(&mut packet.keyed[index]));
+            let result = self.run(input, &mut packet.batch, &mut keyed, emit);
+            packet.keyed[index] = keyed.unwrap_or_default();
+            return result;
+        }
+        let mut keyed = std::mem::take(&mut self.keyed);
+        let mut faults = std::mem::take(&mut self.faults);
+        extract_keys(&packet.batch, &by, &mut self.extractors[input as usize], &mut keyed, &mut faults);
+        if faults.is_empty() {
+            let mut some = Some(keyed);
+            let result = self.run(input, &mut packet.batch, &mut some, emit);
+            self.keyed = some.unwrap_or_default();
+            self.faults = faults;
+            return result;
+        }
+        let mut from = 0;
+        for (slot, what) in faults.drain(..).chain([(packet.batch.len(), String::new())]) {
+            self.run_range(input, &packet.batch, Some(&keyed), from..slot, emit)?;
+            if slot < packet.batch.len() {
+                self.refuse(&packet.batch, slot, None, &what)?;
+            }
+            from = slot + 1;
+        }
+        self.keyed = keyed;
+        self.faults = faults;
+        Ok(())
+    }
+
+    /// Runs part of a batch as a batch of its own.
+    fn run_range(
+        &mut self,
+        input: u32,
+        batch: &Batch,
+        keyed: Option<&Keyed>,
+        range: std::ops::Range<usize>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Error> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut part = Batch::default();
+        part.extend_from(batch, range.clone());
+        let mut part_keyed = keyed.map(|keyed| {
+            let mut part = Keyed { hashes: keyed.hashes[range.clone()].to_vec(), ..Keyed::default() };
+            part.keys.extend_from(&keyed.keys, range.clone());
+            part
+        });
+        self.run(input, &mut part, &mut part_keyed, emit)
+    }
+
+    /// Calls the guest over a batch; where it fails, finds the record that is to blame.
+    fn run(&mut self, input: u32, batch: &mut Batch, keyed: &mut Option<Keyed>, emit: &mut Emit<'_>) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let watermark = self.gate.watermark();
+        let called = self.call("process", |instance, now| instance.process(input, batch, keyed.as_mut(), watermark, now));
+        let failure = match called {
+            Ok(()) => return self.deliver(Some(batch), emit),
+            Err(failure) => failure,
+        };
+        if batch.len() == 1 {
+            let key = keyed.as_ref().and_then(|k| k.keys.get(0)).map(<[u8]>::to_vec);
+            return self.refuse(batch, 0, key.as_deref(), &self.says(&failure));
+        }
+        // The guest's word is checked: the record that it blames is run alone, and so are those before and behind it.
+        let (first, second) = match failure.slot.map(|slot| slot as usize).filter(|slot| *slot < batch.len()) {
+            Some(slot) => (slot, slot + 1),
+            None => (batch.len() / 2, batch.len() / 2),
+        };
+        let whole = std::mem::take(batch);
+        let ranges = [0..first, first..second, second..whole.len()];
+        let result = ranges.into_iter().try_for_each(|range| self.run_range(input, &whole, keyed.as_ref(), range, emit));
+        *batch = whole;
+        result
+    }
+
+    /// One call, repeated while the guest asks for it.
+    fn call(
+        &mut self,
+        _callback: &'static str,
+        mut call: impl FnMut(&mut Instance, i64) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        // Frozen per call, and the same when the call is repeated.
+        let now = clock::now_millis();
+        let mut attempt = 0;
+        loop {
+            let started = clock::now();
+            let result = call(&mut self.instance, now);
+            self.metrics.calls.add(1);
+            self.metrics.call_nanos.add(started.elapsed().as_nanos() as u64);
+            match result {
+                Err(failure) if failure.reason == Reason::Retry && attempt < RETRIES => {
+                    attempt += 1;
+                    // The shard waits: order per key is kept. 10, 20, 40 ms.
+                    clock::pause(std::time::Duration::from_millis(5 << attempt));
+                }
+                Err(failure) => {
+                    self.metrics.traps[failure.reason as usize].add(1);
+                    return Err(failure);
+                }
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    fn says(&self, failure: &Failure) -> String {
+        let verb = match failure.reason {
+            Reason::Retry => "asked to be called again four times",
+            Reason::Failed => "failed",
+            _ => "trapped",
+        };
+        format!("{} {verb} ({}): {}", self.settings.operator, failure.code, failure.message)
+    }
+
+    /// A record that cannot be processed.
+    fn refuse(&mut self, batch: &Batch, slot: usize, key: Option<&[u8]>, what: &str) -> Result<(), Error> {
+        if self.settings.on_error == OnError::Skip {
+            self.metrics.skipped.add(1);
+            tracing::debug!(node = self.settings.node.as_str(), "skipped: {what}");
+            return Ok(());
+        }
+        Err(record_error(&self.settings.node, batch, slot, key, self.settings.origin.as_deref(), what))
+    }
+
+    /// Hands on what the call left. `batch` is what it worked on, for rejects.
+    fn deliver(&mut self, batch: Option<&Batch>, emit: &mut Emit<'_>) -> Result<(), Error> {
+        for port in 0..self.instance.output().ports.len() {
+            if self.instance.output().ports[port].is_empty() {
+                continue;
+            }
+            std::mem::swap(&mut self.out.batch, &mut self.instance.output().ports[port]);
+            let rows = self.out.batch.len() as u64;
+            self.metrics.records_out[port].add(rows);
+            if self.settings.late_port == Some(port) {
+                self.metrics.late.add(rows);
+            }
+            let result = emit(port, Flow::Packet(&mut self.out));
+            self.out.batch.clear();
+            std::mem::swap(&mut self.out.batch, &mut self.instance.output().ports[port]);
+            result?;
+        }
+        let rejects = std::mem::take(&mut self.instance.output().rejects);
+        let Some(batch) = batch.filter(|_| !rejects.is_empty()) else { return Ok(()) };
+        for (slot, code, message) in rejects {
+            match self.settings.rejects_port {
+                Some(port) => {
+                    let mut rejected = Packet::default();
+                    rejected.batch.extend_from(batch, slot as usize..slot as usize + 1);
+                    self.metrics.records_out[port].add(1);
+                    emit(port, Flow::Packet(&mut rejected))?;
+                }
+                None => self.refuse(batch, slot as usize, None, &format!("{} rejected it ({code}): {message}", self.settings.operator))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Timers fire in order of time before the watermark goes on.
+    fn on_watermark(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
+        self.metrics.set_watermark(to);
+        if self.instance.descriptor().calls("timers") {
+            self.fire(to, emit)?;
+        }
+        if self.instance.descriptor().calls("watermark") {
+            self.call("on-watermark", |instance, now| instance.on_watermark(to, now))
+                .map_err(|failure| self.failed("on-watermark", &failure))?;
+            self.deliver(None, emit)?;
+        }
+        let state = self.instance.state();
+        self.metrics.state_bytes.set(state.bytes() as u64);
+        self.metrics.timers.set(state.timers_pending() as u64);
+        self.emit_mark(Mark::Watermark(to), emit)
+    }
+
+    fn fire(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
+        let mut due = std::mem::take(&mut self.due);
+        // Each key has at most one timer in a call, so a key with many takes many calls; the rest is a guest in a loop.
+        let calls_max = ROUNDS_MAX + self.instance.state().timers_pending().div_ceil(CALL_MAX) * 2;
+        let mut calls = 0;
+        while self.instance.state().due(to, CALL_MAX, &mut due) {
+            calls += 1;
+            if calls > calls_max {
+                let message = format!("more than {ROUNDS_MAX} rounds of timers for the watermark {to}");
+                return Err(Error::Guest { node: self.settings.node.clone(), callback: "on-timers", message });
+            }
+            self.fire_range(&due, 0..due.times.len(), to, emit)?;
+        }
+        self.due = due;
+        Ok(())
+    }
+
+    fn fire_range(&mut self, due: &DueTimers, range: std::ops::Range<usize>, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let called = self.call("on-timers", |instance, now| instance.on_timers(due, range.clone(), to, now));
+        let failure = match called {
+            Ok(()) => return self.deliver(None, emit),
+            Err(failure) => failure,
+        };
+        if range.len() > 1 {
+            let middle = range.start + range.len() / 2;
+            self.fire_range(due, range.start..middle, to, emit)?;
+            return self.fire_range(due, middle..range.end, to, emit);
+        }
+        let (time, key) = (due.times[range.start], due.keys.get(range.start).unwrap_or_default());
+        if self.settings.on_error == OnError::Skip {
+            self.metrics.skipped.add(1);
+            let (hash, tag) = (due.hashes[range.start], due.tags[range.start]);
+            self.instance.state().drop_timer(hash, key, time, tag);
+            return Ok(());
+        }
+        Err(Error::Record {
+            node: self.settings.node.clone(),
+            what: self.says(&failure),
+            origin: format!("timer at {time}"),
+            key: show_key(Some(key)),
+        })
+    }
+
+    fn on_end(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
+        if self.instance.descriptor().calls("end") {
+            let watermark = self.gate.watermark();
+            self.call("on-end", |instance, now| instance.on_end(watermark, now))
+                .map_err(|failure| self.failed("on-end", &failure))?;
+            self.deliver(None, emit)?;
+        }
+        self.emit_mark(Mark::EndOfInput, emit)
+    }
+
+    fn failed(&self, callback: &'static str, failure: &Failure) -> Error {
+        Error::Guest { node: self.settings.node.clone(), callback, message: self.says(failure) }
+    }
+}
+
+/// A bad record, with all that finds it again.
+pub(super) fn record_error(
+    node: &Name,
+    batch: &Batch,
+    slot: usize,
+    key: Option<&[u8]>,
+    source: Option<&str>,
+    what: &str,
+) -> Error {
+    let origin = match (batch.origin(slot), source) {
+        (Some((partition, offset)), Some(source)) => format!("{source}/{partition}@{offset}"),
+        (Some((partition, offset)), None) => format!("{partition}@{offset}"),
+        (None, _) => format!("with time {}", batch.times.get(slot).copied().unwrap_or_default()),
+    };
+    Error::Record { node: node.clone(), what: what.to_owned(), origin, key: show_key(key.or_else(|| batch.keys.get(slot))) }
+}
+
+fn show_key(key: Option<&[u8]>) -> String {
+    key.map_or(String::new(), |key| {
+        let text = String::from_utf8_lossy(&key[..key.len().min(64)]);
+        format!(" key={text:?}")
+    })
+}

@@ -1,0 +1,144 @@
+//! A sink node: aligns its inputs, hands columns to its writer, keeps what the writer could not take. Decides nothing about
+//! commits.
+
+use std::sync::Arc;
+
+use weir_core::checkpoint::manifest::StagedPart;
+use weir_core::ids::{Epoch, Name};
+use weir_core::record::Batch;
+
+use super::error::{Error, OnError};
+use super::gate::{Event, Flow, Gate, Waiting};
+use super::metrics::NodeMetrics;
+use super::operator::record_error;
+use crate::connector::{self, Sink};
+
+/// A sink node at run time.
+pub struct SinkNode {
+    name: Name,
+    sink: Box<dyn Sink>,
+    on_error: OnError,
+    gate: Gate,
+    metrics: Arc<NodeMetrics>,
+    /// Rows that the writer had no room for, in order. The shard reads no source while there are any.
+    pending: Batch,
+    taken: usize,
+    parts: Vec<StagedPart>,
+}
+
+impl SinkNode {
+    /// A sink with `channels` inputs.
+    pub fn new(name: Name, sink: Box<dyn Sink>, channels: usize, on_error: OnError, metrics: Arc<NodeMetrics>) -> SinkNode {
+        let gate = Gate::new(channels, i64::MIN);
+        SinkNode { name, sink, on_error, gate, metrics, pending: Batch::default(), taken: 0, parts: Vec::new() }
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Bytes that wait for room.
+    pub(super) fn pending_bytes(&self) -> usize {
+        if self.taken == self.pending.len() { 0 } else { self.pending.bytes().max(1) }
+    }
+
+    pub(super) fn take_parts(&mut self) -> Vec<StagedPart> {
+        std::mem::take(&mut self.parts)
+    }
+
+    pub(super) fn on_flow(&mut self, channel: usize, mut flow: Flow<'_>) -> Result<(), Error> {
+        if self.gate.holds(channel, &mut flow) {
+            return Ok(());
+        }
+        self.take(channel, flow)?;
+        while let Some((channel, waiting)) = self.gate.next_free() {
+            match waiting {
+                Waiting::Packet(mut packet) => self.take(channel, Flow::Packet(&mut packet))?,
+                Waiting::Mark(mark) => self.take(channel, Flow::Mark(mark))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, channel: usize, flow: Flow<'_>) -> Result<(), Error> {
+        match flow {
+            Flow::Packet(packet) => {
+                self.metrics.records_in.add(packet.batch.len() as u64);
+                if self.pending_bytes() > 0 {
+                    self.pending.extend_from(&packet.batch, 0..packet.batch.len());
+                    return Ok(());
+                }
+                let accepted = self.write(&packet.batch, 0)?;
+                if accepted < packet.batch.len() {
+                    self.pending.clear();
+                    self.taken = 0;
+                    self.pending.extend_from(&packet.batch, accepted..packet.batch.len());
+                }
+                Ok(())
+            }
+            Flow::Mark(mark) => {
+                let events = self.gate.on_mark(channel, mark)?;
+                events.into_iter().try_for_each(|event| self.on_event(event))
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Aligned(epoch) => self.on_barrier(epoch)?,
+            Event::Watermark(to) => self.metrics.set_watermark(to),
+            Event::Idle | Event::Cancelled(_) | Event::Ended => {}
+        }
+        Ok(())
+    }
+
+    /// Writes from slot `from` on and returns where the writer stopped; a row that it refuses is a bad record.
+    fn write(&mut self, batch: &Batch, mut from: usize) -> Result<usize, Error> {
+        loop {
+            match self.sink.write(batch, from..batch.len()) {
+                Ok(accepted) => {
+                    self.metrics.records_out[0].add(accepted as u64);
+                    return Ok(from + accepted);
+                }
+                Err(connector::Error::Record { slot, message }) => {
+                    // The writer took what lies before the row.
+                    self.metrics.records_out[0].add((slot - from) as u64);
+                    if self.on_error == OnError::Fail {
+                        return Err(record_error(&self.name, batch, slot, None, None, &message));
+                    }
+                    self.metrics.skipped.add(1);
+                    from = slot + 1;
+                }
+                Err(source) => return Err(Error::Connector { node: self.name.clone(), source }),
+            }
+        }
+    }
+
+    /// Tries again to write what waits.
+    pub(super) fn relieve(&mut self) -> Result<(), Error> {
+        if self.pending_bytes() == 0 {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut self.pending);
+        self.taken = self.write(&pending, self.taken)?;
+        self.pending = pending;
+        if self.taken == self.pending.len() {
+            self.pending.clear();
+            self.taken = 0;
+        }
+        Ok(())
+    }
+
+    fn on_barrier(&mut self, epoch: Epoch) -> Result<(), Error> {
+        if self.pending_bytes() > 0 {
+            return Err(Error::Bug(format!("barrier {epoch} reached sink `{}` while rows wait for room", self.name)));
+        }
+        self.parts = self.sink.on_barrier(epoch).map_err(|source| Error::Connector { node: self.name.clone(), source })?;
+        Ok(())
+    }
+
+    pub(super) fn on_released(&mut self, epoch: Epoch) -> Result<(), Error> {
+        self.sink.on_released(epoch).map_err(|source| Error::Connector { node: self.name.clone(), source })?;
+        self.relieve()
+    }
+}

@@ -1,0 +1,234 @@
+//! What one call sees and leaves behind: the batch it works on, the overlay of outputs, its last words. A call is atomic:
+//! the outputs here and the overlay in `KeyedState` count only when the call returned well.
+
+use std::collections::HashMap;
+
+use weir_core::ids::Name;
+use weir_core::record::{Batch, Column};
+
+use super::descriptor::Descriptor;
+use super::engine::Limits;
+use crate::state::KeyedState;
+
+/// Bytes of output that one call may leave, all ports together.
+const OUTPUT_BYTES_MAX: usize = 16 << 20;
+/// Rows of output that one call may leave.
+const OUTPUT_ROWS_MAX: usize = 100_000;
+/// Bytes of log that one call may write.
+const LOG_BYTES_MAX: usize = 64 << 10;
+
+/// What a call may leave at most. Over it, the batch is halved; a single record over it is poison.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputLimits {
+    /// Bytes over all ports.
+    pub bytes: usize,
+    /// Rows over all ports.
+    pub rows: usize,
+    /// Bytes of one row: key, value and headers.
+    pub record: usize,
+}
+
+/// Rows that a call emitted, and records it rejected.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// One batch per declared output port, in order.
+    pub ports: Vec<Batch>,
+    /// Slot, code and message of each rejected record.
+    pub rejects: Vec<(u32, String, String)>,
+}
+
+impl Output {
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.ports.iter_mut().for_each(Batch::clear);
+        self.rejects.clear();
+    }
+}
+
+/// Why a call did not succeed. Nothing of it was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The guest returned a failure that asks to be called again.
+    Retry,
+    /// The guest returned a fatal failure.
+    Failed,
+    /// The guest trapped: a panic, a wrong index, a bad access.
+    Trapped,
+    /// The call's fuel is used up.
+    TimedOut,
+    /// The guest asked for more memory than its limit.
+    Memory,
+    /// The call's output is over the limit.
+    Output,
+}
+
+impl Reason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Reason; 6] =
+        [Reason::Retry, Reason::Failed, Reason::Trapped, Reason::TimedOut, Reason::Memory, Reason::Output];
+
+    /// The value of the label `reason` of `weir_guest_traps_total`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Reason::Retry => "retry",
+            Reason::Failed => "failure",
+            Reason::Trapped => "trap",
+            Reason::TimedOut => "timeout",
+            Reason::Memory => "memory",
+            Reason::Output => "output",
+        }
+    }
+}
+
+/// A call that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub reason: Reason,
+    /// The record to blame, where the guest named one.
+    pub slot: Option<u32>,
+    /// The guest's code, or the trap's.
+    pub code: String,
+    /// What happened, with file and line where the guest panicked.
+    pub message: String,
+}
+
+/// Which call runs: some imports are valid in some calls only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Idle,
+    Describe,
+    Open,
+    Process,
+    Timers,
+    Watermark,
+    End,
+}
+
+/// The data of a guest's store.
+pub(super) struct Context {
+    pub(super) phase: Phase,
+    pub(super) state: KeyedState,
+    /// The batch of `process`, moved in for the duration of the call.
+    pub(super) batch: Batch,
+    /// Times and keys of the timers of `on-timers`, as a batch whose values are absent.
+    pub(super) due: Batch,
+    pub(super) output: Output,
+    pub(super) limits: OutputLimits,
+    output_bytes: usize,
+    output_rows: usize,
+    log_bytes: usize,
+    pub(super) over_limit: Option<String>,
+    /// `log.panic`: the slot to blame and the guest's last words.
+    pub(super) last_words: Option<(Option<u32>, String)>,
+    /// The keys that the node is keyed by, where they are not those of the batch.
+    pub(super) keyed: Option<Column>,
+    pub(super) watermark: i64,
+    pub(super) now: i64,
+    pub(super) config: String,
+    pub(super) secrets: HashMap<String, String>,
+    pub(super) node: Name,
+    pub(super) metrics: Vec<f64>,
+}
+
+impl Context {
+    pub(super) fn new(node: Name, descriptor: &Descriptor, state: KeyedState, config: String, limits: Limits) -> Context {
+        let ports = descriptor.outputs.iter().map(|_| Batch::default()).collect();
+        Context {
+            phase: Phase::Idle,
+            state,
+            batch: Batch::default(),
+            due: Batch::default(),
+            output: Output { ports, rejects: Vec::new() },
+            limits: OutputLimits { bytes: OUTPUT_BYTES_MAX, rows: OUTPUT_ROWS_MAX, record: limits.record },
+            output_bytes: 0,
+            output_rows: 0,
+            log_bytes: 0,
+            over_limit: None,
+            last_words: None,
+            keyed: None,
+            watermark: i64::MIN,
+            now: 0,
+            config,
+            secrets: HashMap::new(),
+            node,
+            metrics: vec![0.0; descriptor.metrics.len()],
+        }
+    }
+
+    /// Forgets what the last call left, except its output.
+    pub(super) fn begin(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.output_bytes = 0;
+        self.output_rows = 0;
+        self.log_bytes = 0;
+        self.over_limit = None;
+        self.last_words = None;
+    }
+
+    /// Charges rows to the call's output, before they are copied.
+    pub(super) fn charge(&mut self, rows: usize, bytes: usize) -> wasmtime::Result<()> {
+        self.output_rows = self.output_rows.saturating_add(rows);
+        self.output_bytes = self.output_bytes.saturating_add(bytes);
+        if self.output_rows > self.limits.rows || self.output_bytes > self.limits.bytes {
+            let message = format!(
+                "output of one call is over the limit: {} rows and {} bytes, allowed are {} rows and {} bytes",
+                self.output_rows, self.output_bytes, self.limits.rows, self.limits.bytes
+            );
+            self.over_limit = Some(message.clone());
+            wasmtime::bail!(message);
+        }
+        Ok(())
+    }
+
+    /// Whether another log line of this size fits into the call.
+    pub(super) fn charge_log(&mut self, bytes: usize) -> bool {
+        self.log_bytes = self.log_bytes.saturating_add(bytes);
+        self.log_bytes <= LOG_BYTES_MAX
+    }
+
+    /// A context for `describe`, which may call nothing but `log`.
+    pub(super) fn describe() -> Context {
+        let node = Name::new("describe").expect("a valid name");
+        Context::new(node, &Descriptor::default(), KeyedState::new(Vec::new(), 0), String::new(), Limits::default())
+    }
+
+    /// The keys as the guest sees them.
+    pub(super) fn keys(&self) -> &Column {
+        self.keyed.as_ref().unwrap_or(&self.batch.keys)
+    }
+
+    /// The records that slots name in the running call: those of the batch, or the timers that are due.
+    pub(super) fn slots(&self) -> Option<&Batch> {
+        match self.phase {
+            Phase::Process => Some(&self.batch),
+            Phase::Timers => Some(&self.due),
+            _ => None,
+        }
+    }
+}
+
+/// The limit on linear memory; remembers that it refused, so that the trap that follows is named rightly.
+#[derive(Debug)]
+pub(super) struct MemoryLimit {
+    bytes: usize,
+    pub(super) denied: bool,
+}
+
+impl MemoryLimit {
+    pub(super) fn new(bytes: usize) -> MemoryLimit {
+        MemoryLimit { bytes, denied: false }
+    }
+}
+
+impl wasmtime::ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.denied |= desired > self.bytes;
+        Ok(desired <= self.bytes)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= 100_000)
+    }
+}
+

@@ -1,0 +1,340 @@
+//! Builds what an attempt runs: sources at their restored positions, guests over their restored state, sinks, and the
+//! authority. Owns the step from a plan to objects; nothing runs here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
+
+use weir_core::checkpoint::manifest::SourcePositions;
+use weir_core::domain::{Class, Failure};
+use weir_core::graph::plan::{Authority as Decides, KeyFrom, SinkRole, Vertex, VertexKind};
+use weir_core::graph::spec::{self, EventTime, KafkaSink as KafkaSinkSpec, OnError as Policy, SinkKind, SourceKind};
+use weir_core::ids::{Epoch, Name, Token};
+use weir_core::template::Template;
+use weir_core::watermark::Watermarks;
+
+use super::authority_thread::failure;
+use super::current::Current;
+use super::job::Job;
+use super::writer::Restored;
+use crate::connector::file::{FileSink, FileSource};
+use crate::connector::generator::Generator;
+use crate::connector::standard::{Discard, Stdin, Stdout};
+use crate::connector::{self, Authority, Sink, Source, Waker, kafka};
+use crate::dataflow::{
+    Command, Edge, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings, SinkNode, SourceNode,
+    SourceSettings,
+};
+use crate::guest::{self, Instance, Limits};
+
+/// Rows of the next epoch that may wait while a commit is under way, bytes.
+const HOLD_BYTES: usize = 64 << 20;
+
+/// What the authority and the sinks of an attempt share.
+pub(super) struct Shared {
+    producer: Option<Arc<kafka::SharedProducer>>,
+}
+
+/// Everything that a shard runs.
+pub(super) struct Assembled {
+    pub(super) nodes: Vec<Node>,
+    pub(super) edges: Vec<Vec<Vec<Edge>>>,
+    pub(super) commands: SyncSender<Command>,
+    pub(super) inbox: Receiver<Command>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// The sink whose transaction decides, where one does.
+fn deciding_sink(job: &Job) -> Option<&KafkaSinkSpec> {
+    let Decides::Kafka(vertex) = job.checked.plan.authority else { return None };
+    match job.checked.plan.vertex(vertex).kind {
+        VertexKind::Sink { sink, .. } => match &job.pipeline().sinks[sink].kind {
+            SinkKind::Kafka(kafka) => Some(kafka),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// How long a transaction may be open; `None` where no broker limits it.
+pub(super) fn transaction_timeout(job: &Job) -> Option<Duration> {
+    deciding_sink(job).map(|sink| job.pipeline().transaction_timeout(sink))
+}
+
+/// The authority of the plan, after its preflight.
+pub(super) fn authority(job: &Job) -> Result<(Box<dyn Authority>, Shared), Failure> {
+    let Some(sink) = deciding_sink(job) else {
+        return Ok((Box::new(Current::new(&job.folder)), Shared { producer: None }));
+    };
+    let checkpoint = &job.pipeline().checkpoint;
+    let domain = kafka::Domain {
+        transaction_timeout: job.pipeline().transaction_timeout(sink),
+        checkpoint_interval: checkpoint.interval,
+        checkpoint_timeout: checkpoint.timeout,
+        margin: checkpoint.margin,
+        compression: sink.compression.as_str().to_owned(),
+        ..kafka::Domain::new(cluster(&sink.client), job.pipeline().name.as_str(), sink_topics(job))
+    };
+    let opened = kafka::open(&domain).map_err(failure)?;
+    for warning in &opened.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok((Box::new(opened.authority), Shared { producer: Some(opened.producer) }))
+}
+
+fn sink_topics(job: &Job) -> Vec<String> {
+    let topic = |sink: &spec::Sink| match &sink.kind {
+        SinkKind::Kafka(kafka) => Some(kafka.topic.clone()),
+        _ => None,
+    };
+    job.pipeline().sinks.iter().filter_map(topic).collect()
+}
+
+/// A client's settings in the connector's own words.
+pub(super) fn cluster(spec: &spec::KafkaClient) -> kafka::Cluster {
+    let security = &spec.security;
+    let path = |path: &Option<spec::FilePath>| path.as_ref().map(|path| path.resolved.display().to_string());
+    kafka::Cluster {
+        brokers: spec.brokers.clone(),
+        security: kafka::Security {
+            protocol: Some(security.protocol.as_str().to_owned()),
+            mechanism: security.mechanism.map(|m| m.as_str().to_owned()),
+            username: security.username.clone(),
+            password: security.password.as_ref().map(|p| p.reveal().to_owned()),
+            ca: path(&security.ca),
+            cert: path(&security.cert),
+            key: path(&security.key),
+        },
+        options: spec.options.clone(),
+        connect_timeout: None,
+    }
+}
+
+/// Builds the nodes. `next` is the first epoch.
+pub(super) fn assemble(
+    job: &Job,
+    shared: &Shared,
+    mut restored: Restored,
+    token: Token,
+    next: Epoch,
+    (commands, inbox): (SyncSender<Command>, Receiver<Command>),
+) -> Result<Assembled, Failure> {
+    let plan = &job.checked.plan;
+    let waker: Waker = {
+        let commands = commands.clone();
+        // A full queue means that the shard is awake.
+        Arc::new(move || drop(commands.try_send(Command::Wake)))
+    };
+    let (mut nodes, mut metrics) = (Vec::new(), Vec::new());
+    for vertex in &plan.vertices {
+        let ports: Vec<String> = vertex.outputs.iter().map(|id| plan.output(*id).port.clone()).collect();
+        let kind = match vertex.kind {
+            VertexKind::Source { .. } => NodeKind::Source,
+            VertexKind::Node { .. } => NodeKind::Operator,
+            VertexKind::Sink { .. } => NodeKind::Sink,
+        };
+        let ports = if kind == NodeKind::Sink { vec![String::new()] } else { ports };
+        let counted = Arc::new(NodeMetrics::new(vertex.name.clone(), kind, ports));
+        metrics.push(Arc::clone(&counted));
+        nodes.push(match vertex.kind {
+            VertexKind::Source { source } => {
+                let spec = &job.pipeline().sources[source];
+                let positions = restored.sources.remove(&vertex.name);
+                Node::Source(Box::new(source_node(job, vertex, spec, positions.as_ref(), counted, &waker)?))
+            }
+            VertexKind::Node { node } => {
+                let spec = &job.pipeline().nodes[node];
+                Node::Operator(Box::new(operator_node(job, vertex, spec, &mut restored, counted)?))
+            }
+            VertexKind::Sink { sink, role } => {
+                let spec = &job.pipeline().sinks[sink];
+                let writer = writer(job, shared, spec, role, token, next, &waker)?;
+                let policy = policy(spec.on_error);
+                Node::Sink(Box::new(SinkNode::new(vertex.name.clone(), writer, vertex.channels.len(), policy, counted)))
+            }
+        });
+    }
+    let edge = |(to, channel): &(weir_core::graph::plan::VertexId, usize)| Edge { to: to.0, channel: *channel };
+    let edges = (plan.vertices.iter())
+        .map(|vertex| vertex.outputs.iter().map(|id| plan.output(*id).consumers.iter().map(edge).collect()).collect())
+        .collect();
+    Ok(Assembled { nodes, edges, commands, inbox, metrics: Arc::new(Metrics { nodes: metrics }) })
+}
+
+fn policy(policy: Policy) -> OnError {
+    match policy {
+        Policy::Fail => OnError::Fail,
+        Policy::Skip => OnError::Skip,
+    }
+}
+
+fn source_node(
+    job: &Job,
+    vertex: &Vertex,
+    spec: &spec::Source,
+    positions: Option<&SourcePositions>,
+    metrics: Arc<NodeMetrics>,
+    waker: &Waker,
+) -> Result<SourceNode, Failure> {
+    let output = job.checked.plan.output(vertex.outputs[0]);
+    let reader = reader(job, spec, positions, waker).map_err(|error| at(&spec.name, error))?;
+    if let Some(positions) = positions
+        && positions.identity != reader.identity()
+    {
+        let (name, was, is) = (&spec.name, &positions.identity, reader.identity());
+        let why = format!("source `{name}` reads {is}, but its positions are those of {was}; give the source another name, or start with --from empty --rewind");
+        return Err(Failure { class: Class::Halt, why });
+    }
+    let settings = SourceSettings {
+        node: spec.name.clone(),
+        event_time: match &spec.event_time {
+            EventTime::Json { pointer, unit } => Some((pointer.clone(), *unit)),
+            EventTime::KafkaTimestamp | EventTime::None => None,
+        },
+        keys: output.keys.clone().into(),
+        on_error: policy(output.on_error),
+        record_max: spec.record_bytes_max as usize,
+    };
+    let watermarks = (spec.event_time != EventTime::None).then(|| {
+        // A split that the snapshot does not know has shown nothing yet.
+        let known = |split: &connector::SplitStatus| {
+            positions?.splits.iter().find(|known| known.split == split.split)?.largest_time
+        };
+        let largest: Vec<Option<i64>> = reader.splits().iter().map(known).collect();
+        let sent = positions.map_or(i64::MIN, |positions| positions.watermark);
+        Watermarks::restore((&spec.watermark).into(), &largest, sent)
+    });
+    SourceNode::new(settings, reader, watermarks, metrics)
+        .map_err(|e| Failure { class: Class::Bug, why: e.to_string() })
+}
+
+fn reader(
+    job: &Job,
+    spec: &spec::Source,
+    positions: Option<&SourcePositions>,
+    waker: &Waker,
+) -> Result<Box<dyn Source>, connector::Error> {
+    Ok(match &spec.kind {
+        SourceKind::Generator(generator) => {
+            let template = Template::compile(&generator.template).map_err(|e| connector::Error::Config(e.to_string()))?;
+            let rate = generator.rate.map(|rate| rate as f64);
+            Box::new(Generator::new(template, generator.seed, generator.count, rate, positions))
+        }
+        SourceKind::File { path } => Box::new(FileSource::open(&path.resolved, &path.written, positions)?),
+        SourceKind::Stdin => Box::new(Stdin::open(Arc::clone(waker))),
+        SourceKind::Kafka(kafka) => {
+            let settings = kafka::SourceSettings {
+                pipeline: job.pipeline().name.to_string(),
+                cluster: cluster(&kafka.client),
+                topics: kafka::Topics::Named(vec![kafka.topic.clone()]),
+                start: match kafka.start {
+                    spec::Start::Earliest => kafka::Start::Earliest,
+                    spec::Start::Latest => kafka::Start::Latest,
+                },
+                until: kafka.until.map(|_| kafka::Until::Latest),
+            };
+            Box::new(kafka::KafkaSource::open(&settings, positions, Arc::clone(waker))?)
+        }
+    })
+}
+
+fn operator_node(
+    job: &Job,
+    vertex: &Vertex,
+    spec: &spec::Node,
+    restored: &mut Restored,
+    metrics: Arc<NodeMetrics>,
+) -> Result<OperatorNode, Failure> {
+    let plan = &job.checked.plan;
+    let bug = |what: &str| Failure { class: Class::Bug, why: format!("node `{}`: {what}", vertex.name) };
+    let operator = job.checked.operators.get(&vertex.name).ok_or_else(|| bug("its component was not loaded"))?;
+    let descriptor = operator.descriptor();
+    let mut keys: Vec<Option<KeyExtraction>> = descriptor.inputs.iter().map(|_| None).collect();
+    for channel in &vertex.channels {
+        keys[channel.input as usize] = match channel.key {
+            KeyFrom::Nothing => None,
+            KeyFrom::Record => Some(KeyExtraction::Record),
+            KeyFrom::Extracted(index) => Some(KeyExtraction::Json(plan.output(channel.from).keys[index].clone())),
+        };
+    }
+    let settings = guest::Settings {
+        pipeline: job.pipeline().name.clone(),
+        node: vertex.name.clone(),
+        config: spec.config.to_string(),
+        secrets: spec.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())).collect(),
+        limits: Limits::new(spec.limits.memory_bytes as usize, spec.limits.call_timeout, spec.limits.record_bytes_max as usize),
+    };
+    let (state, watermark) = restored.take_state(&vertex.name).ok_or_else(|| bug("its state was not restored"))?;
+    let instance = Instance::start(operator, settings, state).map_err(|failed| Failure {
+        class: Class::Guest,
+        why: format!("node `{}`: the operator failed in `open` ({}): {}", vertex.name, failed.code, failed.message),
+    })?;
+    let settings = OperatorSettings {
+        node: vertex.name.clone(),
+        operator: format!("{}@{}", descriptor.name, descriptor.version),
+        keys,
+        inputs: vertex.channels.iter().map(|channel| channel.input).collect(),
+        on_error: policy(spec.on_error),
+        rejects_port: vertex.rejects.and_then(|id| vertex.outputs.iter().position(|output| *output == id)),
+        late_port: vertex.outputs.iter().position(|id| plan.output(*id).port == "late"),
+        origin: origin(job, vertex),
+    };
+    Ok(OperatorNode::new(settings, instance, metrics, watermark))
+}
+
+/// How to call a record's place, where all records of a node come straight from one source.
+fn origin(job: &Job, vertex: &Vertex) -> Option<String> {
+    let plan = &job.checked.plan;
+    let [channel] = vertex.channels[..] else { return None };
+    match plan.vertex(plan.output(channel.from).vertex).kind {
+        VertexKind::Source { source } => Some(match &job.pipeline().sources[source].kind {
+            SourceKind::Kafka(kafka) => kafka.topic.clone(),
+            SourceKind::File { path } => path.written.clone(),
+            other => other.as_str().to_owned(),
+        }),
+        _ => None,
+    }
+}
+
+fn writer(
+    _job: &Job,
+    shared: &Shared,
+    spec: &spec::Sink,
+    role: SinkRole,
+    token: Token,
+    next: Epoch,
+    waker: &Waker,
+) -> Result<Box<dyn Sink>, Failure> {
+    let sink: Result<Box<dyn Sink>, connector::Error> = match (&spec.kind, role) {
+        (SinkKind::Stdout, _) => Ok(Box::new(Stdout)),
+        (SinkKind::Discard, _) => Ok(Box::new(Discard)),
+        (SinkKind::File { path }, _) => {
+            FileSink::open(spec.name.clone(), &path.resolved, token, next).map(|sink| Box::new(sink) as Box<dyn Sink>)
+        }
+        (SinkKind::Kafka(kafka), _) => match &shared.producer {
+            Some(producer) => {
+                let max = spec.record_bytes_max as usize;
+                kafka::KafkaSink::new(Arc::clone(producer), &kafka.topic, max, HOLD_BYTES, Arc::clone(waker))
+                    .map(|sink| Box::new(sink) as Box<dyn Sink>)
+            }
+            None => Err(connector::Error::Config(format!("sink `{}` has no transaction to write into", spec.name))),
+        },
+    };
+    sink.map_err(|error| at(&spec.name, error))
+}
+
+/// A connector's failure with the end that it happened at.
+fn at(name: &Name, error: connector::Error) -> Failure {
+    let failed = failure(error);
+    Failure { why: format!("`{name}`: {}", failed.why), ..failed }
+}
+
+/// The folders of the pipeline's file sinks.
+pub(super) fn sink_folders(job: &Job) -> connector::file::Folders {
+    let folder = |sink: &spec::Sink| match &sink.kind {
+        SinkKind::File { path } => Some((sink.name.clone(), path.resolved.clone())),
+        _ => None,
+    };
+    connector::file::Folders::new(job.pipeline().sinks.iter().filter_map(folder).collect::<BTreeMap<_, _>>())
+}

@@ -1,0 +1,150 @@
+//! A pipeline that can be started: its file checked, its components compiled, its plan made. `Checked` is what `weir check`
+//! knows without running anything; `Job` is that with a locked state folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use weir_core::graph::fault::Fault;
+use weir_core::graph::plan::{Authority, Plan, Ports};
+use weir_core::graph::spec::{Guarantee, OperatorRef, Pipeline};
+use weir_core::ids::Name;
+
+use super::folder::Folder;
+use super::snapshot_store::SnapshotStore;
+use crate::guest::{Engine, Operator};
+
+/// Gives the bytes of an operator that is named `name@version`.
+pub type Lookup<'a> = dyn Fn(&Name, &str) -> Result<Vec<u8>, String> + 'a;
+
+/// A pipeline about which everything is known that can be known without running it.
+pub struct Checked {
+    /// What the user wrote.
+    pub pipeline: Pipeline,
+    /// How it will run.
+    pub plan: Plan,
+    /// The component of each node.
+    pub operators: BTreeMap<Name, Operator>,
+}
+
+impl Checked {
+    /// Loads the components, checks configurations and ports, and plans. All faults come back together.
+    pub fn new(pipeline: Pipeline, engine: &Engine, lookup: Option<&Lookup<'_>>) -> Result<Checked, Vec<Fault>> {
+        let (mut operators, mut faults) = (BTreeMap::new(), Vec::new());
+        for node in &pipeline.nodes {
+            let path = format!("nodes.{}.operator", node.name);
+            match load(&node.operator, engine, lookup) {
+                Ok(operator) => {
+                    faults.extend(config_faults(node, &operator));
+                    operators.insert(node.name.clone(), operator);
+                }
+                Err((code, message, help)) => {
+                    let fault = Fault::error(code, path, message);
+                    faults.push(match help {
+                        Some(help) => fault.help(help),
+                        None => fault,
+                    });
+                }
+            }
+        }
+        let ports = |name: &Name| {
+            operators.get(name).map(|operator| Ports {
+                inputs: operator.descriptor().inputs.iter().map(|i| i.name.clone()).collect(),
+                outputs: operator.descriptor().outputs.iter().map(|o| o.name.clone()).collect(),
+            })
+        };
+        match Plan::new(&pipeline, &ports) {
+            Ok(plan) if faults.is_empty() => Ok(Checked { pipeline, plan, operators }),
+            Ok(_) => Err(faults),
+            Err(more) => {
+                faults.extend(more);
+                Err(faults)
+            }
+        }
+    }
+}
+
+type Refusal = (&'static str, String, Option<String>);
+
+fn load(operator: &OperatorRef, engine: &Engine, lookup: Option<&Lookup<'_>>) -> Result<Operator, Refusal> {
+    let bytes = match operator {
+        OperatorRef::Path(path) => read_component(&path.resolved, &path.written)?,
+        OperatorRef::Registry { name, version } => match lookup {
+            None => {
+                let help = format!("give the registry with --registry DIR, or upload {name}@{version} to a server and apply the pipeline there");
+                return Err(("weir::operator::no_registry", format!("`{name}@{version}` is a registry name, and there is no registry here"), Some(help)));
+            }
+            Some(lookup) => lookup(name, version).map_err(|why| ("weir::operator::unknown", why, None))?,
+        },
+    };
+    Operator::load(engine, &bytes).map_err(|refused| ("weir::operator::refused", format!("{operator}: {refused}"), None))
+}
+
+fn read_component(path: &Path, written: &str) -> Result<Vec<u8>, Refusal> {
+    let metadata = std::fs::metadata(path).map_err(|e| {
+        let help = "build it with `weir build` in the operator's crate".to_owned();
+        ("weir::operator::unreadable", format!("cannot read the operator {written}: {e}"), Some(help))
+    })?;
+    if metadata.is_dir() {
+        return Err(("weir::operator::unreadable", format!("{written} is a folder; an operator is a .wasm file"), None));
+    }
+    if metadata.len() > crate::guest::COMPONENT_BYTES_MAX as u64 {
+        let (bytes, max) = (metadata.len(), crate::guest::COMPONENT_BYTES_MAX);
+        return Err(("weir::operator::refused", format!("{written} has {bytes} bytes; the limit is {max}"), None));
+    }
+    std::fs::read(path).map_err(|e| ("weir::operator::unreadable", format!("cannot read the operator {written}: {e}"), None))
+}
+
+/// The parts of JSON Schema that an operator's config is checked against: required and known properties, and their types.
+fn config_faults(node: &weir_core::graph::spec::Node, operator: &Operator) -> Vec<Fault> {
+    let Some(schema) = &operator.descriptor().config_schema else { return Vec::new() };
+    let schema: serde_json::Value = match serde_json::from_str(schema) {
+        Ok(schema) => schema,
+        Err(_) => return Vec::new(),
+    };
+    super::config_schema::faults(&schema, &node.config, &format!("nodes.{}.config", node.name))
+}
+
+/// Why a pipeline cannot be started here.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state folder is another's, locked, newer or damaged.
+    #[error(transparent)]
+    Folder(#[from] super::folder::Error),
+}
+
+/// A checked pipeline with its state folder.
+pub struct Job {
+    /// See [`Checked`].
+    pub checked: Checked,
+    /// The locked state folder.
+    pub folder: Folder,
+    /// Its snapshots.
+    pub store: SnapshotStore,
+}
+
+impl Job {
+    /// Locks the state folder. Nothing was written before.
+    pub fn open(checked: Checked, state: &Path) -> Result<Job, Error> {
+        let folder = Folder::open(state, &checked.pipeline.name)?;
+        let store = SnapshotStore::new(&folder.checkpoints());
+        Ok(Job { checked, folder, store })
+    }
+
+    /// What the user wrote.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.checked.pipeline
+    }
+
+    /// Whether anything is committed at all.
+    pub fn is_guaranteed(&self) -> bool {
+        self.pipeline().checkpoint.guarantee != Guarantee::None
+    }
+
+    /// Transactional ids of the one domain, for ever the same.
+    pub fn transactional_ids(&self) -> Vec<String> {
+        match self.checked.plan.authority {
+            Authority::Kafka(_) => vec![format!("weir.{}.0.a", self.pipeline().name)],
+            Authority::Current => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Keeps a pipeline running: attempt after attempt, with back-off, until it ends, is stopped, or cannot go on. A failure
+//! that came three times with the same words opens the circuit. Owns no step of an attempt.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use weir_core::domain::{self, Class, Start};
+
+use super::attempt::{self, Ending, Event, Wish};
+use super::job::Job;
+use super::owner;
+use super::status::{State, Status};
+use crate::clock;
+
+/// How often the same failure may come in a row.
+const EQUAL_FAILURES_MAX: u32 = 3;
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// After this long without a failure the back-off starts anew.
+const QUIET: Duration = Duration::from_secs(3600);
+
+/// How to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Where from.
+    pub start: Start,
+    /// Do not wait for a live owner.
+    pub takeover: bool,
+}
+
+/// How a pipeline ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The class of its last attempt.
+    pub class: Class,
+    /// What, where, what to do.
+    pub why: String,
+    /// The same failure came three times.
+    pub circuit_open: bool,
+    /// Whether the pipeline had committed anything in this process.
+    pub ran: bool,
+}
+
+/// The only door to a running pipeline. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    sender: SyncSender<Event>,
+    /// Its facts.
+    pub status: Status,
+}
+
+impl Handle {
+    /// Asks for a last checkpoint and the end. Comes back at once; the service ends when it is done.
+    pub fn stop(&self) {
+        // A service that is gone has stopped.
+        let _ = self.sender.try_send(Event::Wish(Wish::Stop));
+    }
+}
+
+/// A pipeline under supervision.
+pub struct Service {
+    job: Job,
+    settings: Settings,
+    sender: SyncSender<Event>,
+    events: Receiver<Event>,
+    status: Status,
+}
+
+impl Service {
+    /// A service and its handle. Nothing runs before [`Service::run`].
+    pub fn new(job: Job, settings: Settings) -> (Service, Handle) {
+        // Bounded by who sends: three threads of an attempt with a few answers each, and wishes, which are dropped when it
+        // is full.
+        let (sender, events) = sync_channel(1024);
+        let status = Status::default();
+        let handle = Handle { sender: sender.clone(), status: status.clone() };
+        (Service { job, settings, sender, events, status }, handle)
+    }
+
+    /// Runs until the pipeline ends or cannot go on. Blocks.
+    pub fn run(self) -> Outcome {
+        let mut attempts = 0;
+        let (mut held, mut ran) = (None, false);
+        let mut start = self.settings.start;
+        let (mut last, mut equal) = (String::new(), 0);
+        let mut backoff = BACKOFF_FIRST;
+        loop {
+            self.status.update(|facts| facts.state = State::Starting);
+            let started = clock::now();
+            let settings = self.domain_settings(attempts, held, start);
+            let ending = attempt::run(&self.job, settings, &self.status, &self.sender, &self.events);
+            ran |= ending.committed;
+            held = ending.token.or(held);
+            if ending.ran {
+                // What was reset stays reset, and what was committed since stays.
+                start = Start::Newest;
+            }
+            if let Some(outcome) = self.settle(&ending, ran) {
+                return outcome;
+            }
+            equal = if ending.why == last { equal + 1 } else { 1 };
+            last.clone_from(&ending.why);
+            if ending.deterministic && equal >= EQUAL_FAILURES_MAX {
+                self.status.update(|facts| {
+                    facts.state = State::CircuitOpen;
+                    facts.problem = Some(ending.why.clone());
+                });
+                return Outcome { class: ending.class, why: ending.why, circuit_open: true, ran };
+            }
+            if started.elapsed() > QUIET {
+                backoff = BACKOFF_FIRST;
+            }
+            attempts += 1;
+            self.status.update(|facts| {
+                facts.restarts += 1;
+                facts.problem = Some(ending.why.clone());
+            });
+            tracing::warn!("{}; restart {attempts} in {:.1} s", ending.why, backoff.as_secs_f64());
+            if self.wait(backoff) {
+                return Outcome { class: Class::Stopped, why: "stopped while it waited to restart".to_owned(), circuit_open: false, ran };
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Whether this ending is the end of the service.
+    fn settle(&self, ending: &Ending, ran: bool) -> Option<Outcome> {
+        let goes_on = match ending.class {
+            Class::Transient | Class::Guest => true,
+            // At the start somebody waits for an answer; later the broker may come back.
+            Class::Unreachable => ran,
+            _ => false,
+        };
+        if goes_on {
+            return None;
+        }
+        let state = match ending.class {
+            Class::Stopped | Class::Ended => State::Stopped,
+            _ => State::Failed,
+        };
+        self.status.update(|facts| {
+            facts.state = state;
+            facts.problem = (state == State::Failed).then(|| ending.why.clone());
+        });
+        Some(Outcome { class: ending.class, why: ending.why.clone(), circuit_open: false, ran })
+    }
+
+    /// Waits with jitter; `true` if the pipeline was stopped meanwhile.
+    fn wait(&self, backoff: Duration) -> bool {
+        let jitter = backoff.mul_f64(f64::from(clock::now_millis() as u32 % 100) / 1000.0);
+        let until = clock::now() + backoff + jitter;
+        loop {
+            let left = until.saturating_duration_since(clock::now());
+            match self.events.recv_timeout(left) {
+                Ok(Event::Wish(Wish::Stop)) => return true,
+                // Late answers of the attempt that ended.
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn domain_settings(&self, attempt: u32, held: Option<weir_core::ids::Token>, start: Start) -> domain::Settings {
+        let pipeline = self.job.pipeline();
+        let checkpoint = &pipeline.checkpoint;
+        let transaction_timeout = super::assemble::transaction_timeout(&self.job);
+        domain::Settings {
+            ids: self.job.transactional_ids(),
+            lineage: self.job.folder.lineage().to_owned(),
+            process: self.job.folder.process().to_owned(),
+            attempt,
+            held,
+            owner: owner::this_process(),
+            start,
+            takeover: self.settings.takeover && held.is_none(),
+            interval: Some(checkpoint.interval),
+            min_pause: checkpoint.min_pause,
+            checkpoint_timeout: checkpoint.timeout,
+            tolerable_failures: checkpoint.tolerable_failures,
+            transaction_timeout,
+            transaction_margin: checkpoint.margin,
+            retain: checkpoint.retain as usize,
+            sinks: 1,
+            ..domain::Settings::default()
+        }
+    }
+}

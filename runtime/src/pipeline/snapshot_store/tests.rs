@@ -1,0 +1,207 @@
+//! The store over real files in a temporary folder. State files are made up: here only their names and bytes count.
+
+use std::collections::BTreeMap;
+
+use tempfile::{TempDir, tempdir};
+use weir_core::checkpoint::manifest::{CommitKind, FileRef, StateFiles};
+use weir_core::ids::Name;
+
+use super::*;
+
+struct Fixture {
+    dir: TempDir,
+    store: SnapshotStore,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempdir().unwrap();
+    fs::create_dir(dir.path().join("files")).unwrap();
+    Fixture { store: SnapshotStore::new(dir.path()), dir }
+}
+
+impl Fixture {
+    /// Stores a state file of that content.
+    fn file(&self, token: i64, content: &str) -> FileRef {
+        let sha256 = hash_bytes(content.as_bytes());
+        let file = FileRef { stored: format!("{token}-{sha256}"), bytes: content.len() as u64, sha256 };
+        fs::write(self.path(&file), content).unwrap();
+        file
+    }
+
+    fn path(&self, file: &FileRef) -> PathBuf {
+        self.dir.path().join("files").join(&file.stored)
+    }
+
+    fn has(&self, file: &FileRef) -> bool {
+        self.path(file).exists()
+    }
+
+    fn prepare(&self, epoch: u64, token: i64, deltas: &[&FileRef]) -> (Manifest, SnapshotRef) {
+        let manifest = manifest(epoch, token, deltas);
+        let prepared = self.store.prepare(&manifest).unwrap();
+        (manifest, prepared.snapshot().clone())
+    }
+
+    fn listed(&self) -> Vec<String> {
+        self.store.list().unwrap().iter().map(|l| l.snapshot.id()).collect()
+    }
+}
+
+fn manifest(epoch: u64, token: i64, deltas: &[&FileRef]) -> Manifest {
+    let deltas = deltas.iter().map(|f| (*f).clone()).collect();
+    Manifest {
+        version: VERSION,
+        pipeline: Name::new("a").unwrap(),
+        lineage: "l".into(),
+        epoch: Epoch(epoch),
+        token: Token(token),
+        kind: CommitKind::Checkpoint,
+        created_at: 0,
+        key_groups: 128,
+        sources: BTreeMap::new(),
+        nodes: BTreeMap::new(),
+        state: StateFiles { base: BTreeMap::new(), deltas },
+        parts: Vec::new(),
+    }
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, Error>, expected: &str) {
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn a_prepared_snapshot_is_loaded_as_it_was() {
+    let f = fixture();
+    let delta = f.file(3, "delta");
+    let (manifest, snapshot) = f.prepare(7, 3, &[&delta]);
+    assert_eq!(snapshot.id(), "7-3");
+    let loaded = f.store.load(&snapshot).unwrap();
+    assert_eq!(loaded.manifest, manifest);
+    assert_eq!(loaded.files.files(), &manifest.state);
+    assert!(!f.dir.path().join("7-3/manifest.tmp").exists());
+}
+
+#[test]
+fn a_manifest_is_not_written_before_all_its_files_are_there() {
+    let f = fixture();
+    let delta = f.file(3, "delta");
+    fs::remove_file(f.path(&delta)).unwrap();
+    refused(f.store.prepare(&manifest(7, 3, &[&delta])), &delta.stored);
+    fs::write(f.path(&delta), "del").unwrap();
+    refused(f.store.prepare(&manifest(7, 3, &[&delta])), &delta.stored);
+    assert!(f.listed().is_empty() && !f.dir.path().join("7-3").exists());
+}
+
+#[test]
+fn one_epoch_of_one_attempt_is_prepared_once() {
+    let f = fixture();
+    f.prepare(7, 3, &[]);
+    assert!(matches!(f.store.prepare(&manifest(7, 3, &[])), Err(Error::Fatal { .. })));
+}
+
+#[test]
+fn damage_is_refused_by_name_and_nothing_is_touched() {
+    let f = fixture();
+    let delta = f.file(3, "delta");
+    let (_, snapshot) = f.prepare(7, 3, &[&delta]);
+    let path = f.dir.path().join("7-3/manifest");
+    let good = fs::read_to_string(&path).unwrap();
+
+    fs::write(&path, good.replace("\"epoch\": 7", "\"epoch\": 8")).unwrap();
+    refused(f.store.load(&snapshot), "7-3/manifest is damaged: its sha256 is");
+    fs::remove_file(&path).unwrap();
+    refused(f.store.load(&snapshot), "7-3/manifest is missing");
+    fs::write(&path, &good).unwrap();
+
+    fs::write(f.path(&delta), "dolta").unwrap();
+    refused(f.store.load(&snapshot), &format!("{} is damaged", delta.stored));
+    fs::remove_file(f.path(&delta)).unwrap();
+    refused(f.store.load(&snapshot), &format!("{} is missing", delta.stored));
+    assert_eq!(fs::read_to_string(&path).unwrap(), good);
+}
+
+#[test]
+fn a_newer_format_is_refused_as_such() {
+    let f = fixture();
+    let (mut manifest, _) = f.prepare(7, 3, &[]);
+    manifest.version = VERSION + 1;
+    let mut newer = serde_json::to_value(&manifest).unwrap();
+    newer["state"] = "another shape".into();
+    let bytes = newer.to_string();
+    fs::write(f.dir.path().join("7-3/manifest"), &bytes).unwrap();
+    let snapshot = SnapshotRef { epoch: Epoch(7), token: Token(3), sha256: hash_bytes(bytes.as_bytes()) };
+    refused(f.store.load(&snapshot), "has format 2, this weir reads up to 1");
+    assert!(matches!(f.store.list().unwrap()[0].manifest, Err(Error::Newer { .. })));
+}
+
+#[test]
+fn a_manifest_under_another_name_is_refused() {
+    let f = fixture();
+    let (_, snapshot) = f.prepare(7, 3, &[]);
+    fs::rename(f.dir.path().join("7-3"), f.dir.path().join("8-3")).unwrap();
+    refused(f.store.load(&SnapshotRef { epoch: Epoch(8), ..snapshot }), "it is the manifest of 7-3");
+}
+
+#[test]
+fn the_list_is_newest_first_and_knows_what_was_seen_to_be_committed() {
+    let f = fixture();
+    for (epoch, token) in [(9, 1), (10, 1), (10, 2), (2, 1)] {
+        f.prepare(epoch, token, &[]);
+    }
+    let (_, committed) = f.prepare(11, 2, &[]);
+    f.store.mark_committed(&committed).unwrap();
+    fs::create_dir(f.dir.path().join("12-2")).unwrap();
+    assert_eq!(f.listed(), ["11-2", "10-2", "10-1", "9-1", "2-1"]);
+    let marks: Vec<bool> = f.store.list().unwrap().iter().map(|l| l.committed).collect();
+    assert_eq!(marks, [true, false, false, false, false]);
+}
+
+#[test]
+fn retiring_keeps_every_file_that_a_kept_manifest_or_the_database_names() {
+    let f = fixture();
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|content| f.file(1, content));
+    let (old, _) = f.prepare(1, 1, &[&a, &b, &c]);
+    let (new, kept) = f.prepare(2, 1, &[&b, &d]);
+    let in_use = StateFiles { base: BTreeMap::from([("000009.sst".into(), c.clone())]), deltas: Vec::new() };
+    let removed = f.store.retire(std::slice::from_ref(&old), std::slice::from_ref(&new), &in_use).unwrap();
+    assert_eq!(removed, Removed { snapshots: 1, files: 1 });
+    assert_eq!([&a, &b, &c, &d].map(|file| f.has(file)), [false, true, true, true]);
+    assert_eq!(f.listed(), ["2-1"]);
+    f.store.load(&kept).unwrap();
+    // Once more, as after a crash in the middle: nothing is left to do, and nothing fails.
+    f.store.retire(std::slice::from_ref(&old), std::slice::from_ref(&new), &in_use).unwrap();
+    // A manifest in both lists is kept.
+    f.store.retire(std::slice::from_ref(&new), std::slice::from_ref(&new), &in_use).unwrap();
+    f.store.load(&kept).unwrap();
+}
+
+#[test]
+fn a_sweep_takes_orphans_of_dead_attempts_and_nothing_else() {
+    let f = fixture();
+    let [kept_file, orphan] = ["kept", "orphan"].map(|content| f.file(1, content));
+    let [own, newer] = [3, 4].map(|token| f.file(token, "x"));
+    let (kept, snapshot) = f.prepare(5, 1, &[&kept_file]);
+    f.prepare(6, 2, &[&orphan, &kept_file]);
+    f.prepare(6, 3, &[&own]);
+    f.prepare(6, 4, &[&newer]);
+    let files = f.dir.path().join("files");
+    for name in ["2-tmp-1", "3-tmp-1", "notes.txt", "1-short"] {
+        fs::write(files.join(name), "").unwrap();
+    }
+    fs::create_dir(f.dir.path().join("7-2")).unwrap();
+    fs::write(f.dir.path().join("7-2/manifest.tmp"), "{").unwrap();
+    fs::create_dir(f.dir.path().join("mine")).unwrap();
+
+    let removed = f.store.sweep(Token(3), &[kept]).unwrap();
+    assert_eq!(removed, Removed { snapshots: 2, files: 2 });
+    assert_eq!([&kept_file, &orphan, &own, &newer].map(|file| f.has(file)), [true, false, true, true]);
+    let left = list_dir(&files).unwrap();
+    assert!(!left.contains(&"2-tmp-1".to_owned()));
+    for name in ["3-tmp-1", "notes.txt", "1-short"] {
+        assert!(left.contains(&name.to_owned()), "{name}");
+    }
+    assert_eq!(f.listed(), ["6-4", "6-3", "5-1"]);
+    assert!(f.dir.path().join("mine").exists() && !f.dir.path().join("7-2").exists());
+    f.store.load(&snapshot).unwrap();
+}

@@ -1,0 +1,96 @@
+//! What others may know about a running pipeline: its state, its newest checkpoint, its restarts, its problem. Written by
+//! the service, read by the status line, the probes, the metrics and the API.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use weir_core::ids::Epoch;
+
+use crate::dataflow::Metrics;
+
+/// Where a pipeline stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Known, never started.
+    #[default]
+    Created,
+    /// Fencing, restoring.
+    Starting,
+    /// Reading.
+    Running,
+    /// Committing its last checkpoint.
+    Stopping,
+    /// At rest, everything committed.
+    Stopped,
+    /// An operator is needed.
+    Failed,
+    /// The same failure came three times.
+    CircuitOpen,
+}
+
+impl State {
+    /// As users read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Created => "created",
+            State::Starting => "starting",
+            State::Running => "running",
+            State::Stopping => "stopping",
+            State::Stopped => "stopped",
+            State::Failed => "failed",
+            State::CircuitOpen => "circuit-open",
+        }
+    }
+}
+
+/// A committed checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checkpointed {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Milliseconds since 1970.
+    pub completed_at: i64,
+    /// From barrier to commit.
+    pub duration: Duration,
+    /// How long the data path stood still.
+    pub pause: Duration,
+    /// Bytes of state and parts written for it.
+    pub bytes: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Where the pipeline stands.
+    pub state: State,
+    /// Its newest checkpoint.
+    pub last_checkpoint: Option<Checkpointed>,
+    /// Attempts after the first.
+    pub restarts: u64,
+    /// Why it does not run.
+    pub problem: Option<String>,
+    /// Checkpoints by outcome: committed, declined.
+    pub committed: u64,
+    /// See `committed`.
+    pub declined: u64,
+    /// Counters of the running attempt; they go on over restarts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A cheap handle to a pipeline's facts.
+#[derive(Debug, Clone, Default)]
+pub struct Status(Arc<Mutex<Facts>>);
+
+impl Status {
+    /// Reads.
+    pub fn read<R>(&self, read: impl FnOnce(&Facts) -> R) -> R {
+        read(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

@@ -1,0 +1,70 @@
+//! One delta: what an epoch changed, sorted, as one table file that RocksDB can ingest. Runs on the background side.
+
+use std::cmp::Ordering;
+use std::path::Path;
+
+use rocksdb::SstFileWriter;
+
+use super::options::{failed, options};
+use super::{Error, SealedState};
+
+/// Writes a delta of what several generations sealed, oldest first: of one key the newest entry counts. Returns whether
+/// there was anything to write. The file is fsynced by RocksDB.
+pub(super) fn write(sealed: &[SealedState], path: &Path) -> Result<bool, Error> {
+    let order = sort(sealed);
+    if order.is_empty() {
+        return Ok(false);
+    }
+    let options = options();
+    let mut writer = SstFileWriter::create(&options);
+    writer.open(path).map_err(|e| failed("creating", path, e))?;
+    for at in order {
+        let put = match at.get(sealed) {
+            (key, Some(value)) => writer.put(key, value),
+            (key, None) => writer.delete(key),
+        };
+        put.map_err(|e| failed("writing", path, e))?;
+    }
+    writer.finish().map_err(|e| failed("finishing", path, e))?;
+    Ok(true)
+}
+
+/// An entry's place, with what decides most comparisons.
+#[derive(Clone, Copy)]
+struct At {
+    prefix: u64,
+    generation: u32,
+    item: u32,
+}
+
+impl At {
+    fn get(self, sealed: &[SealedState]) -> (&[u8], Option<&[u8]>) {
+        sealed[self.generation as usize].get(self.item as usize)
+    }
+}
+
+/// All entries by key, of each key only the newest.
+fn sort(sealed: &[SealedState]) -> Vec<At> {
+    let mut order = Vec::with_capacity(sealed.iter().map(SealedState::len).sum());
+    for (generation, state) in sealed.iter().enumerate() {
+        order.extend((0..state.len()).map(|item| {
+            let prefix = prefix(state.get(item).0);
+            At { prefix, generation: generation as u32, item: item as u32 }
+        }));
+    }
+    let by_key = |a: &At, b: &At| match a.prefix.cmp(&b.prefix) {
+        Ordering::Equal => a.get(sealed).0.cmp(b.get(sealed).0),
+        unequal => unequal,
+    };
+    order.sort_unstable_by(|a, b| by_key(a, b).then(b.generation.cmp(&a.generation)));
+    order.dedup_by(|later, first| by_key(later, first) == Ordering::Equal);
+    order
+}
+
+/// The first eight bytes: they decide most comparisons without a look at the key.
+fn prefix(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let len = key.len().min(8);
+    bytes[..len].copy_from_slice(&key[..len]);
+    u64::from_be_bytes(bytes)
+}

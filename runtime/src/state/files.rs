@@ -1,0 +1,207 @@
+//! The content-addressed files below `checkpoints/files/`: written under a temporary name, hashed, fsynced and named
+//! `<token>-<sha256>`; and checked before anything is restored from them. Never deletes one that has its name.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use weir_core::checkpoint::manifest::{FileRef, StateFiles};
+use weir_core::ids::Token;
+
+use super::Error;
+
+/// What a stored file is called in messages.
+const STATE_FILE: &str = "state file";
+
+/// The files of one attempt. Everything that it writes carries its token, so that a later attempt knows whose it is.
+#[derive(Debug)]
+pub(super) struct Files {
+    dir: PathBuf,
+    token: Token,
+    temporary: u64,
+}
+
+impl Files {
+    pub(super) fn new(dir: &Path, token: Token) -> Files {
+        Files { dir: dir.to_owned(), token, temporary: 0 }
+    }
+
+    /// A name that nothing has yet. Collected by its token if we die.
+    pub(super) fn temporary(&mut self) -> PathBuf {
+        self.temporary += 1;
+        self.dir.join(format!("{}-tmp-{}", self.token, self.temporary))
+    }
+
+    pub(super) fn path(&self, file: &FileRef) -> PathBuf {
+        self.dir.join(&file.stored)
+    }
+
+    /// Gives a temporary file its name: hashed and fsynced. The folder is fsynced by [`Files::sync`]. Whatever happens,
+    /// the temporary name is gone afterwards.
+    pub(super) fn keep(&self, temporary: &Path) -> Result<FileRef, Error> {
+        let kept = self.name(temporary);
+        if kept.is_err() {
+            let _ = fs::remove_file(temporary);
+        }
+        kept
+    }
+
+    fn name(&self, temporary: &Path) -> Result<FileRef, Error> {
+        let (sha256, bytes) = hash_file(temporary).map_err(|e| Error::fatal("reading back", temporary, e))?;
+        let file = FileRef { stored: format!("{}-{sha256}", self.token), bytes, sha256 };
+        let path = self.path(&file);
+        if path.exists() {
+            // This attempt stored the same content before, and fsynced it (mostly: a delta that became a table of the base).
+            fs::remove_file(temporary).map_err(|e| Error::write("removing", temporary, e))?;
+            return Ok(file);
+        }
+        let synced = File::open(temporary).and_then(|f| f.sync_all());
+        synced.map_err(|e| Error::fatal("fsync of", temporary, e))?;
+        fs::rename(temporary, &path).map_err(|e| Error::write("naming", temporary, e))?;
+        Ok(file)
+    }
+
+    /// Stores a file of the live database that will never change, by a second link to it.
+    pub(super) fn link(&mut self, from: &Path) -> Result<FileRef, Error> {
+        let temporary = self.temporary();
+        fs::hard_link(from, &temporary).map_err(|e| Error::write("linking", from, e))?;
+        self.keep(&temporary)
+    }
+
+    /// Stores a file of the live database that may change, by a copy.
+    pub(super) fn copy(&mut self, from: &Path) -> Result<FileRef, Error> {
+        let temporary = self.temporary();
+        if let Err(e) = fs::copy(from, &temporary) {
+            let _ = fs::remove_file(&temporary);
+            return Err(Error::write("copying", from, e));
+        }
+        self.keep(&temporary)
+    }
+
+    /// Makes the names durable.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        sync_dir(&self.dir)
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::fatal("fsync of", dir, e))
+}
+
+/// The names in a folder, sorted.
+pub(crate) fn list_dir(dir: &Path) -> Result<Vec<String>, Error> {
+    let failed = |e| Error::fatal("listing", dir, e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// sha256 of some bytes, lower-case hex.
+pub(crate) fn hash_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// sha256 of a file in lower-case hex, and its length.
+fn hash_file(path: &Path) -> io::Result<(String, u64)> {
+    let (mut file, mut hasher, mut bytes) = (File::open(path)?, Sha256::new(), 0);
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((hex(&hasher.finalize()), bytes)),
+            n => {
+                hasher.update(&buffer[..n]);
+                bytes += n as u64;
+            }
+        }
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    digest.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)] as char, DIGITS[usize::from(b & 15)] as char]).collect()
+}
+
+/// Files of a snapshot that were all there, with the right length and digest. Only [`verify`] makes one, and only from one
+/// can a database be restored.
+#[derive(Debug, Clone)]
+pub struct VerifiedFiles(StateFiles);
+
+impl VerifiedFiles {
+    /// What was verified.
+    pub fn files(&self) -> &StateFiles {
+        &self.0
+    }
+}
+
+/// Checks every file of a snapshot in `dir`, before anything is restored from one of them. Changes nothing.
+pub fn verify(dir: &Path, files: &StateFiles) -> Result<VerifiedFiles, Error> {
+    for file in files.base.values().chain(&files.deltas) {
+        let path = dir.join(&file.stored);
+        let damaged = |detail| Error::Damaged { what: STATE_FILE, path: path.clone(), detail };
+        if parse_stored(&file.stored).is_none_or(|(_, digest)| digest != file.sha256) {
+            return Err(damaged("the manifest gives it a name that no weir gives".into()));
+        }
+        let bytes = match fs::metadata(&path) {
+            Ok(found) => found.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { what: STATE_FILE, path }),
+            Err(e) => return Err(Error::fatal("reading", &path, e)),
+        };
+        if bytes != file.bytes {
+            return Err(damaged(format!("it has {bytes} bytes, {} were written", file.bytes)));
+        }
+        let (sha256, _) = hash_file(&path).map_err(|e| Error::fatal("reading", &path, e))?;
+        if sha256 != file.sha256 {
+            return Err(damaged(format!("its sha256 is {sha256}")));
+        }
+    }
+    if let Some(name) = files.base.keys().find(|name| name.contains('/') || name.starts_with('.')) {
+        return Err(Error::Damaged {
+            what: STATE_FILE,
+            path: dir.join(name),
+            detail: "not a name of RocksDB's".into(),
+        });
+    }
+    Ok(VerifiedFiles(files.clone()))
+}
+
+/// Token and digest of a stored file's name, or `None` if it is no such name.
+pub(crate) fn parse_stored(name: &str) -> Option<(Token, &str)> {
+    let (token, digest) = name.split_once('-')?;
+    let is_digest = digest.len() == 64 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    Some((parse_token(token)?, digest)).filter(|_| is_digest)
+}
+
+/// Token of a temporary file's name, or `None` if it is no such name.
+pub(crate) fn parse_temporary(name: &str) -> Option<Token> {
+    let (token, rest) = name.split_once("-tmp-")?;
+    rest.bytes().all(|b| b.is_ascii_digit()).then_some(parse_token(token)?)
+}
+
+/// A token as we write it: digits only.
+pub(crate) fn parse_token(text: &str) -> Option<Token> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok().map(Token)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_we_give_are_taken_for_ours() {
+        let digest = hash_bytes(b"x");
+        assert_eq!(parse_stored(&format!("7-{digest}")), Some((Token(7), &digest[..])));
+        assert_eq!(parse_temporary("7-tmp-3"), Some(Token(7)));
+        let upper = format!("7-{}", digest.to_uppercase());
+        for name in ["", "7", "7-", "7-abc", "-1-", &format!("-7-{digest}"), &format!("x-{digest}"), &upper] {
+            assert_eq!(parse_stored(name), None, "{name}");
+        }
+        for name in ["", "7-tmp-", "x-tmp-1", "7-tmp-1x", "+7-tmp-1"] {
+            assert_eq!(parse_temporary(name).filter(|_| name != "7-tmp-"), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Filling the working set at a restore, from entries of the database.
+
+use weir_core::key_group::{KeyGroup, hash};
+
+use super::keyed::{KeyedState, Kind};
+use super::{Error, key};
+
+impl KeyedState {
+    /// Whether entries with this state id belong here.
+    pub fn owns(&self, id: u16) -> bool {
+        id == self.timers_id || self.states.iter().any(|s| s.spec.id == id)
+    }
+
+    /// Takes one entry of the database. Only at a restore, before the first call.
+    pub fn load(&mut self, bytes: &[u8], value: &[u8]) -> Result<(), Error> {
+        let (group, id, rest) = key::split(bytes)?;
+        if id == self.timers_id {
+            let (key, time, tag) = key::split_timer(rest)?;
+            return self.load_under(group, &key, |state, entry| state.timers.load(entry, time, tag));
+        }
+        let Some(declared) = self.states.iter().find(|s| s.spec.id == id) else {
+            return Err(Error::UnknownState { name: format!("a state with id {id}") });
+        };
+        let place = declared.place;
+        match declared.spec.kind {
+            Kind::Value => self.load_under(group, rest, |state, entry| state.values.load(entry, place, value)),
+            Kind::Map => {
+                let (key, field) = key::split_field(rest)?;
+                self.load_under(group, &key, |state, entry| state.maps.load(entry, place, field, value))
+            }
+        }
+    }
+
+    fn load_under(
+        &mut self,
+        group: KeyGroup,
+        key: &[u8],
+        put: impl FnOnce(&mut Self, u32) -> i32,
+    ) -> Result<(), Error> {
+        let hash = hash(key);
+        if KeyGroup::of_hash(hash) != group {
+            return Err(Error::Entry(format!(
+                "a key of group {} lies under group {}",
+                KeyGroup::of_hash(hash).0,
+                group.0
+            )));
+        }
+        let entry = match self.entries.find(hash, key) {
+            Some(entry) => entry,
+            None => {
+                self.entries.reserve(1);
+                self.add_key(hash, key)
+            }
+        };
+        let held = put(self, entry);
+        let entry = self.entries.get_mut(entry);
+        entry.held = entry.held.wrapping_add_signed(held);
+        Ok(())
+    }
+}

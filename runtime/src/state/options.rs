@@ -1,0 +1,39 @@
+//! How RocksDB is set up for us, and how its errors are taken. It holds state and is never on the path of a record: small
+//! caches, no log, one background job.
+
+use std::path::Path;
+
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
+
+use super::Error;
+
+/// Options of the live database and of the deltas that it ingests.
+pub(super) fn options() -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_size(16 << 10);
+    table.set_format_version(6);
+    table.set_block_cache(&Cache::new_lru_cache(4 << 20));
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_max_background_jobs(1);
+    // Nothing is ever written through the memtable: deltas are ingested.
+    options.set_write_buffer_size(1 << 20);
+    options.set_max_open_files(256);
+    options.set_keep_log_file_num(1);
+    options.set_log_level(LogLevel::Error);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+/// Takes an error of RocksDB's: it says only in its text that the disk is full, and of what call.
+pub(super) fn failed(action: &'static str, path: &Path, error: rocksdb::Error) -> Error {
+    let text = error.to_string();
+    let full = text.contains("No space left on device") || text.contains("Disk quota exceeded");
+    let at_sync = ["fsync", "fdatasync", "sync_file_range", "Sync"].iter().any(|call| text.contains(call));
+    if full && !at_sync {
+        return Error::NoSpace { action, path: path.to_owned() };
+    }
+    Error::fatal(action, path, error)
+}
