@@ -1,1 +1,36 @@
-//! x
+//! The harness of weir's system tests: a real Kafka and a proxy in front of it, the weir binary as a child process, and
+//! a ledger that judges what came out. It owns no test; those are in `it/`. A failed expectation panics with what was
+//! expected, what was there, and where to look: callers are tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails its test by panicking")]
+
+pub mod ip_count;
+pub mod kafka;
+pub mod ledger;
+pub mod process;
+pub mod proxy;
+pub mod wait;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package tests/ lies in the repository")
+}
+
+/// A name that no other test of this run, and no earlier run on the same broker, has used. Fits weir's name rule.
+pub fn unique(stem: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let run = weir::clock::now_millis() % 100_000_000;
+    format!("{stem}-{run}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The weir binary under test: `WEIR_BIN`, or the one that `make print-bin` names.
+pub fn weir_binary() -> PathBuf {
+    let path = match std::env::var_os("WEIR_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => repository().join("target/debug/weir"),
+    };
+    assert!(path.is_file(), "no weir binary at {}; build it with `make build`, or set WEIR_BIN", path.display());
+    path
+}
