@@ -63,7 +63,12 @@ pub struct OperatorNode {
 
 impl OperatorNode {
     /// A node whose guest is open and whose state is restored. `watermark` is that of the snapshot.
-    pub fn new(settings: OperatorSettings, instance: Instance, metrics: Arc<NodeMetrics>, watermark: i64) -> OperatorNode {
+    pub fn new(
+        settings: OperatorSettings,
+        instance: Instance,
+        metrics: Arc<NodeMetrics>,
+        watermark: i64,
+    ) -> OperatorNode {
         OperatorNode {
             gate: Gate::new(settings.inputs.len(), watermark),
             extractors: settings.keys.iter().map(|_| None).collect(),
@@ -199,12 +204,19 @@ impl OperatorNode {
     }
 
     /// Calls the guest over a batch; where it fails, finds the record that is to blame.
-    fn run(&mut self, input: u32, batch: &mut Batch, keyed: &mut Option<Keyed>, emit: &mut Emit<'_>) -> Result<(), Error> {
+    fn run(
+        &mut self,
+        input: u32,
+        batch: &mut Batch,
+        keyed: &mut Option<Keyed>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Error> {
         if batch.is_empty() {
             return Ok(());
         }
         let watermark = self.gate.watermark();
-        let called = self.call("process", |instance, now| instance.process(input, batch, keyed.as_mut(), watermark, now));
+        let called =
+            self.call("process", |instance, now| instance.process(input, batch, keyed.as_mut(), watermark, now));
         let failure = match called {
             Ok(()) => return self.deliver(Some(batch), emit),
             Err(failure) => failure,
@@ -220,7 +232,8 @@ impl OperatorNode {
         };
         let whole = std::mem::take(batch);
         let ranges = [0..first, first..second, second..whole.len()];
-        let result = ranges.into_iter().try_for_each(|range| self.run_range(input, &whole, keyed.as_ref(), range, emit));
+        let result =
+            ranges.into_iter().try_for_each(|range| self.run_range(input, &whole, keyed.as_ref(), range, emit));
         *batch = whole;
         result
     }
@@ -300,7 +313,12 @@ impl OperatorNode {
                     self.metrics.records_out[port].add(1);
                     emit(port, Flow::Packet(&mut rejected))?;
                 }
-                None => self.refuse(batch, slot as usize, None, &format!("{} rejected it ({code}): {message}", self.settings.operator))?,
+                None => self.refuse(
+                    batch,
+                    slot as usize,
+                    None,
+                    &format!("{} rejected it ({code}): {message}", self.settings.operator),
+                )?,
             }
         }
         Ok(())
@@ -340,7 +358,13 @@ impl OperatorNode {
         Ok(())
     }
 
-    fn fire_range(&mut self, due: &DueTimers, range: std::ops::Range<usize>, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
+    fn fire_range(
+        &mut self,
+        due: &DueTimers,
+        range: std::ops::Range<usize>,
+        to: i64,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Error> {
         if range.is_empty() {
             return Ok(());
         }
@@ -398,7 +422,12 @@ pub(super) fn record_error(
         (Some((partition, offset)), None) => format!("{partition}@{offset}"),
         (None, _) => format!("with time {}", batch.times.get(slot).copied().unwrap_or_default()),
     };
-    Error::Record { node: node.clone(), what: what.to_owned(), origin, key: show_key(key.or_else(|| batch.keys.get(slot))) }
+    Error::Record {
+        node: node.clone(),
+        what: what.to_owned(),
+        origin,
+        key: show_key(key.or_else(|| batch.keys.get(slot))),
+    }
 }
 
 fn show_key(key: Option<&[u8]>) -> String {

@@ -132,7 +132,13 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(node: Name, descriptor: &Descriptor, state: KeyedState, config: String, limits: Limits) -> Context {
+    pub(super) fn new(
+        node: Name,
+        descriptor: &Descriptor,
+        state: KeyedState,
+        config: String,
+        limits: Limits,
+    ) -> Context {
         let ports = descriptor.outputs.iter().map(|_| Batch::default()).collect();
         Context {
             phase: Phase::Idle,
@@ -231,4 +237,3 @@ impl wasmtime::ResourceLimiter for MemoryLimit {
         Ok(desired <= 100_000)
     }
 }
-

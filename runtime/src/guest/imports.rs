@@ -31,10 +31,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Data>> {
 type Memory<'a> = &'a StoreContext<'a, Data>;
 
 /// Runs an import over the call's context while guest memory can be read.
-fn with<R>(
-    mut store: StoreContextMut<'_, Data>,
-    run: impl FnOnce(&mut Context, Memory<'_>) -> Result<R>,
-) -> Result<R> {
+fn with<R>(mut store: StoreContextMut<'_, Data>, run: impl FnOnce(&mut Context, Memory<'_>) -> Result<R>) -> Result<R> {
     // Taken out for the time of the import, so that guest memory and the context can be borrowed side by side.
     let Some(mut context) = store.data_mut().context.take() else { bail!("import called outside a call") };
     let result = match context.phase {
@@ -130,8 +127,9 @@ fn output(linker: &mut Linker<Data>) -> Result<()> {
             forward(context, port, slots.as_le_slice(store))
         })
     })?;
-    output
-        .func_wrap("emit", |store, (port, rows): (u32, RowsRef)| with(store, |context, store| emit(context, port, &rows, store)))?;
+    output.func_wrap("emit", |store, (port, rows): (u32, RowsRef)| {
+        with(store, |context, store| emit(context, port, &rows, store))
+    })?;
     output.func_wrap("reject", |store, (slot, code, message): (u32, String, String)| {
         with(store, |context, _| {
             in_process(context, "reject")?;
@@ -234,7 +232,11 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
     let from_keys = keyed.as_ref().unwrap_or(&from.keys);
     let to = &mut output.ports[port as usize];
     let had = to.times.len();
-    if times.is_empty() { to.times.extend(slots.iter().map(|s| from.times[*s as usize])) } else { to.times.extend_from_slice(times) }
+    if times.is_empty() {
+        to.times.extend(slots.iter().map(|s| from.times[*s as usize]))
+    } else {
+        to.times.extend_from_slice(times)
+    }
     let inherit = |given: &View<'_>, column: &Column, to: &mut Column| match given.ends.is_empty() {
         true => slots.iter().for_each(|s| to.push(column.get(*s as usize))),
         false => given.append_to(to),
@@ -247,7 +249,9 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
         }
         match (headers.ends.is_empty(), from.headers.is_empty()) {
             (false, _) => headers.append_to(&mut to.headers),
-            (true, false) => slots.iter().for_each(|s| to.headers.push(if *s == NONE { None } else { from.headers.get(*s as usize) })),
+            (true, false) => slots
+                .iter()
+                .for_each(|s| to.headers.push(if *s == NONE { None } else { from.headers.get(*s as usize) })),
             (true, true) => slots.iter().for_each(|_| to.headers.push(None)),
         }
     }
@@ -265,7 +269,9 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
 fn ordinals<'a>(context: &Context, state: u32, kind: crate::state::Kind, ords: &'a [u32]) -> Result<Ordinals<'a>> {
     match context.state.kind(state as usize) {
         None => bail!("state {state} is not declared"),
-        Some(declared) if declared != kind => bail!("state {state} is a {} state, not a {} state", declared.as_str(), kind.as_str()),
+        Some(declared) if declared != kind => {
+            bail!("state {state} is a {} state, not a {} state", declared.as_str(), kind.as_str())
+        }
         Some(_) => {}
     }
     check_ordinals(context, ords)?;
@@ -388,8 +394,12 @@ fn state(linker: &mut Linker<Data>) -> Result<()> {
         })
     })?;
     // Declared list states are refused at check ("comes later"), so these can only be reached by a wrong index.
-    state.func_wrap("list-append", |_: StoreContextMut<'_, Data>, _: (u32, WasmList<u32>, ColumnRef)| no_lists::<()>())?;
-    state.func_wrap("list-read", |_: StoreContextMut<'_, Data>, _: (u32, u32, u64, u32)| no_lists::<(ColumnAnswer,)>())?;
+    state.func_wrap("list-append", |_: StoreContextMut<'_, Data>, _: (u32, WasmList<u32>, ColumnRef)| {
+        no_lists::<()>()
+    })?;
+    state.func_wrap("list-read", |_: StoreContextMut<'_, Data>, _: (u32, u32, u64, u32)| {
+        no_lists::<(ColumnAnswer,)>()
+    })?;
     state.func_wrap("list-len", |_: StoreContextMut<'_, Data>, _: (u32, WasmList<u32>)| no_lists::<(Vec<u64>,)>())?;
     state.func_wrap("list-clear", |_: StoreContextMut<'_, Data>, _: (u32, WasmList<u32>)| no_lists::<()>())
 }
