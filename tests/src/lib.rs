@@ -34,3 +34,14 @@ pub fn weir_binary() -> PathBuf {
     assert!(path.is_file(), "no weir binary at {}; build it with `make build`, or set WEIR_BIN", path.display());
     path
 }
+
+/// The seed of what is random in this run: `WEIR_TEST_SEED`, or a new one. A test that uses it prints it when it fails.
+pub fn seed() -> u64 {
+    let set = std::env::var("WEIR_TEST_SEED").ok();
+    set.map_or_else(|| weir::clock::now_millis() as u64, |seed| seed.parse().expect("WEIR_TEST_SEED is a number"))
+}
+
+/// The `nth` number of a seed.
+pub fn mix(seed: u64, nth: u64) -> u64 {
+    ledger::Random::new(seed.wrapping_add(nth.wrapping_mul(0xd1b5_4a32_d192_ed03))).next()
+}

@@ -37,7 +37,7 @@ fn build(folder: &Path) -> Result<String, String> {
     require_target(folder)?;
     let module = compile(&manifest)?;
     let core = std::fs::read(&module).map_err(|e| format!("cannot read {}: {e}", module.display()))?;
-    let bytes = component::componentize(&core).map_err(|e| e.to_string())?;
+    let bytes = component::componentize(&core).map_err(|e| with_causes(&e))?;
     let engine = load::engine().map_err(|_| "the operator was built but not checked".to_owned())?;
     let operator = Operator::load(&engine, &bytes).map_err(|e| e.to_string())?;
     let name = module.file_name().map(PathBuf::from).unwrap_or_default();
@@ -89,6 +89,17 @@ fn module_of(line: &str) -> Option<PathBuf> {
     }
     let files = message["filenames"].as_array()?;
     files.iter().filter_map(|f| f.as_str()).find(|f| f.ends_with(".wasm")).map(PathBuf::from)
+}
+
+/// An error with all its causes in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// Whole or not at all: another process may read it.

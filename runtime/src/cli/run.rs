@@ -1,7 +1,7 @@
 //! `weir run FILE`: one pipeline in this process, until its input ends or a signal stops it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use weir_core::domain::{Class, Start};
 use weir_core::graph::spec::Guarantee;
@@ -9,6 +9,9 @@ use weir_core::graph::spec::Guarantee;
 use super::{Exit, load, status_line};
 use crate::api::{self, Running};
 use crate::pipeline::{Checked, Handle, Job, JobError, Service, Settings, folder};
+
+/// Signals within this time are one.
+const ONE_SIGNAL: Duration = Duration::from_millis(300);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -132,12 +135,17 @@ fn stop_on_signals(handle: &Handle) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
     let handle = handle.clone();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let seen = AtomicUsize::new(0);
+        let mut first: Option<std::time::Instant> = None;
         for _ in &mut signals {
-            if seen.fetch_add(1, Ordering::Relaxed) > 0 {
+            // A terminal, or a tool like `timeout`, may send one signal to the process and to its group: that is one.
+            if first.is_some_and(|at| at.elapsed() < ONE_SIGNAL) {
+                continue;
+            }
+            if first.is_some() {
                 eprintln!("second signal: ending now; what was not committed will be read again");
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }
+            first = Some(crate::clock::now());
             tracing::info!("stopping: a last checkpoint, then the end (a second signal ends at once)");
             handle.stop();
         }

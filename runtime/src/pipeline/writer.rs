@@ -104,7 +104,6 @@ impl Writer {
     /// Loads a snapshot into working sets, publishes its parts once more, and starts the thread on its database.
     pub(super) fn restore(&mut self, job: &Job, snapshot: Option<&SnapshotRef>, token: Token) -> Result<Restored, Failure> {
         let loaded = snapshot.map(|snapshot| self.store.load(snapshot)).transpose().map_err(|e| failure(&e))?;
-        crate::crash::point("restore.manifest_read");
         let manifest = loaded.as_ref().map(|loaded| &loaded.manifest);
         if let Some(manifest) = manifest {
             self.refuse_foreign(manifest)?;
@@ -122,7 +121,7 @@ impl Writer {
             None => Database::create(&files, &live, token),
             Some(loaded) => {
                 let mut nodes: Vec<&mut KeyedState> = states.values_mut().map(|(state, _)| state).collect();
-                Database::restore(&files, &live, token, &loaded.files, &mut nodes, |id| name_of(&loaded.manifest, id))
+                Database::restore(&files, &live, token, &loaded.files, &mut nodes, |id| loaded.manifest.name_of_state(id))
             }
         };
         let database = database.map_err(|e| failure(&e))?;
@@ -223,8 +222,11 @@ impl Worker {
                     if let Err(e) = self.store.mark_committed(&snapshot) {
                         tracing::warn!("{e}");
                     }
-                    if let Err(e) = self.database.fold() {
-                        tracing::warn!("no new base: {e}");
+                    match self.database.fold() {
+                        Ok(_) => {}
+                        // The chain stays as it is; a later epoch tries again.
+                        Err(e @ Error::NoSpace { .. }) => tracing::warn!("no new base: {e}"),
+                        Err(e) => (self.report)(Fact::Failed(failure(&e))),
                     }
                 }
                 Task::Retire(retire) => collect(&self.store, &retire, Some(&self.database)),
@@ -313,15 +315,20 @@ fn state_ids(job: &Job, manifest: Option<&Manifest>) -> Result<StateIds, Failure
     let mut ids: StateIds = manifest
         .map(|manifest| manifest.nodes.iter().map(|(name, node)| (name.clone(), node.states.clone())).collect())
         .unwrap_or_default();
-    let mut next = ids.values().flat_map(|states| states.values()).map(|state| state.id + 1).max().unwrap_or(0);
+    let used = ids.values().flat_map(|states| states.values()).map(|state| state.id).max();
+    let mut next = used.map_or(Some(0), |id| id.checked_add(1));
     for (node, operator) in &job.checked.operators {
         let known = ids.entry(node.clone()).or_default();
         let declared = operator.descriptor().states.iter().map(|s| (s.name.as_str(), s.kind.as_str(), s.version));
         for (name, kind, version) in declared.chain([(TIMERS, "timers", 1)]) {
             match known.get(name) {
                 None => {
-                    known.insert(name.to_owned(), StateId { id: next, kind: kind.to_owned(), version });
-                    next += 1;
+                    let id = next.ok_or_else(|| Failure {
+                        class: Class::Halt,
+                        why: "the pipeline has had 65,536 states: no id is left for another".to_owned(),
+                    })?;
+                    known.insert(name.to_owned(), StateId { id, kind: kind.to_owned(), version });
+                    next = id.checked_add(1);
                 }
                 Some(state) if state.kind == kind && state.version == version => {}
                 Some(state) => {
@@ -345,13 +352,6 @@ fn keyed_state(descriptor: &Descriptor, ids: &BTreeMap<String, StateId>) -> Keye
         id: ids[&state.name].id,
     };
     KeyedState::new(descriptor.states.iter().map(spec).collect(), ids[TIMERS].id)
-}
-
-fn name_of(manifest: &Manifest, id: u16) -> Option<String> {
-    manifest.nodes.iter().find_map(|(node, snapshot)| {
-        let name = snapshot.states.iter().find(|(_, state)| state.id == id)?.0;
-        Some(if name == TIMERS { format!("the timers of `{node}`") } else { format!("the state `{node}.{name}`") })
-    })
 }
 
 fn failure(error: &Error) -> Failure {

@@ -8,6 +8,7 @@ mod verdict;
 mod workload;
 
 pub use verdict::Verdict;
+pub(crate) use workload::Random;
 pub use workload::Workload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -39,7 +39,7 @@ impl Default for Workload {
 impl Workload {
     /// The events, in the order in which they are produced. A key stays in its partition.
     pub fn events(&self) -> Vec<Event> {
-        let mut random = Random(self.seed);
+        let mut random = Random::new(self.seed);
         let event = |n: u64| {
             let key = random.below(self.keys);
             let mut time = self.begin + (n * 1_000 / self.per_second) as i64;
@@ -70,10 +70,14 @@ impl Workload {
 }
 
 /// SplitMix64: small, and the same everywhere.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -47,9 +47,9 @@ pub enum Detail {
     InitProducerId { transactional_id: Option<String>, timeout_ms: i32 },
     InitProducerIdAnswer { error: ErrorCode, producer_id: i64, producer_epoch: i16 },
     AddPartitionsToTxn { transactional_id: String, producer_epoch: i16, partitions: Vec<(String, i32)> },
-    AddPartitionsToTxnAnswer { errors: Vec<(String, i32, ErrorCode)> },
+    AddPartitionsToTxnAnswer { errors: PartitionErrors },
     Produce { transactional_id: Option<String>, partitions: Vec<(String, i32)> },
-    ProduceAnswer { errors: Vec<(String, i32, ErrorCode)> },
+    ProduceAnswer { errors: PartitionErrors },
     EndTxn { transactional_id: String, producer_id: i64, producer_epoch: i16, commit: bool },
     EndTxnAnswer { error: ErrorCode },
 }
@@ -154,7 +154,10 @@ fn produce_answer(mut body: Reader<'_>) -> Option<Detail> {
     Some(Detail::ProduceAnswer { errors: flat(errors) })
 }
 
-fn flat(errors: Vec<(String, (i32, ErrorCode))>) -> Vec<(String, i32, ErrorCode)> {
+/// An error code for each partition of each topic.
+pub type PartitionErrors = Vec<(String, i32, ErrorCode)>;
+
+fn flat(errors: Vec<(String, (i32, ErrorCode))>) -> PartitionErrors {
     errors.into_iter().map(|(topic, (partition, error))| (topic, partition, error)).collect()
 }
 

@@ -21,7 +21,7 @@ mod decode;
 mod frame;
 mod log;
 
-pub use decode::{Detail, ErrorCode};
+pub use decode::{Detail, ErrorCode, PartitionErrors};
 pub use frame::{Api, Frame, Side};
 pub use log::Entry;
 

@@ -1,0 +1,173 @@
+//! ip-count on Kafka, exactly once: killed at each step of its protocol and at random moments, frozen, fenced, with a
+//! commit that arrives late. Judged by what read_committed shows at the end: nothing lost, doubled or out of order.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use weir_tests::ip_count::IpCount;
+use weir_tests::kafka::{Broker, PATIENCE};
+use weir_tests::ledger::Workload;
+use weir_tests::process::{Exit, Process};
+use weir_tests::proxy::{Act, Api, Proxy, Side};
+use weir_tests::wait::try_wait_for;
+
+/// For one run to its end on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Every named point that a Kafka pipeline passes more than once in its life.
+const CRASH_POINTS: &[&str] = &[
+    "barrier.injected",
+    "state.sealed",
+    "state.written",
+    "snapshot.linked",
+    "snapshot.files_fsynced",
+    "manifest.tmp_written",
+    "manifest.fsynced",
+    "manifest.renamed",
+    "dir.fsynced",
+    "txn.begun",
+    "txn.first_row",
+    "mark.sent",
+    "mark.acked",
+    "txn.commit_sent",
+    "txn.commit_acked",
+    "epoch.advanced",
+    "hold.released",
+    "gc.first_unlink",
+    "gc.done",
+    "fence.done",
+    "claim.sent",
+    "claim.acked",
+    "resolve.read",
+    "restore.manifest_read",
+    "restore.files_linked",
+    "restore.db_opened",
+    "restore.seeked",
+];
+
+/// Long enough for some tens of checkpoints.
+fn pipeline() -> IpCount<'static> {
+    let workload = Workload { records: 200_000, per_second: 10_000, late: Some((97, 3_000)), ..Workload::default() };
+    let mut pipeline = IpCount::on(Broker::of_this_run(), &workload);
+    pipeline.set("checkpoint.interval", "20ms");
+    pipeline
+}
+
+#[test]
+fn killed_at_the_first_three_hits_of_each_crash_point_nothing_is_lost_or_doubled() {
+    let mut never = Vec::new();
+    for point in CRASH_POINTS {
+        let pipeline = pipeline();
+        if point.starts_with("restore.") {
+            // Something to restore: the first start of all has nothing.
+            pipeline.run().crash_at("epoch.advanced", 5).finish(DEADLINE).expect(Exit::KILLED);
+        }
+        let mut kills = 0;
+        for nth in 1..=3 {
+            match pipeline.run().crash_at(point, nth).finish(DEADLINE).exit {
+                Exit::KILLED => kills += 1,
+                // Ended before the nth hit.
+                Exit::Code(0) => break,
+                other => panic!("{point}: run {nth} ended with {other:?}"),
+            }
+        }
+        if kills == 0 {
+            never.push(point);
+        }
+        pipeline.finish(DEADLINE);
+        let verdict = pipeline.judge();
+        assert!(verdict.is_clean(), "{point}, {kills} kills: {verdict}");
+    }
+    assert!(never.is_empty(), "crash points that were never passed: {never:?}");
+}
+
+#[test]
+fn killed_twelve_times_at_random_moments_nothing_is_lost_or_doubled() {
+    let seed = weir_tests::seed();
+    let pipeline = pipeline();
+    for kill in 0..12 {
+        let mut process = pipeline.run().spawn();
+        // From before the first fence to well into the stream.
+        let moment = Duration::from_millis(20 + weir_tests::mix(seed, kill) % 900);
+        if try_wait_for(moment, || process.try_exit()).is_none() {
+            process.kill_and_wait();
+        }
+    }
+    pipeline.finish(DEADLINE);
+    let verdict = pipeline.judge();
+    assert!(verdict.is_clean(), "WEIR_TEST_SEED={seed}: {verdict}");
+}
+
+#[test]
+fn commit_that_arrives_after_the_successor_has_started_commits_nothing() {
+    let mut pipeline = pipeline();
+    let client = pipeline.sink_through(Proxy::of_this_run());
+    client.on_nth(4, Api::END_TXN, Side::Request, Act::Hold);
+    let process = pipeline.run().spawn();
+    let held = client.wait_for_held(PATIENCE);
+    process.kill_and_wait();
+    client.clear_rules();
+
+    let mut successor = pipeline.run().spawn();
+    let answers = client.errors(Api::END_TXN).len();
+    // The successor's claim is committed: it owns the id.
+    client.wait_for(PATIENCE, "the successor commits", |_| client.errors(Api::END_TXN).len() > answers);
+    held.release();
+    wait_for_end(&mut successor);
+    assert!(client.errors(Api::END_TXN).iter().any(|error| error.is_fenced()), "{:#?}", client.log());
+    pipeline.judge().expect_clean();
+}
+
+#[test]
+fn zombie_that_wakes_before_its_commit_is_deposed_and_harms_nothing() {
+    let mut pipeline = pipeline();
+    let client = pipeline.sink_through(Proxy::of_this_run());
+    client.on_nth(4, Api::END_TXN, Side::Request, Act::Hold);
+    let mut zombie = pipeline.run().spawn();
+    let held = client.wait_for_held(PATIENCE);
+    zombie.freeze();
+    client.clear_rules();
+
+    // Its folder is locked as long as it lives: the successor takes a copy, as another host would.
+    let elsewhere = pipeline.state().with_file_name("elsewhere");
+    copy_folder(&pipeline.state(), &elsewhere);
+    let successor = weir_tests::process::Weir::run(pipeline.file(), &elsewhere).argument("--takeover");
+    successor.finish(DEADLINE).expect_success();
+
+    zombie.thaw();
+    held.release();
+    let finished = zombie.wait(DEADLINE);
+    assert!(!matches!(finished.exit, Exit::Code(0)), "a deposed instance ends non-zero:\n{finished}");
+    pipeline.judge().expect_clean();
+}
+
+#[test]
+fn commit_whose_answer_is_lost_counts_once() {
+    let mut pipeline = pipeline();
+    let client = pipeline.sink_through(Proxy::of_this_run());
+    client.on_nth(3, Api::END_TXN, Side::Answer, Act::Cut);
+    client.on_nth(5, Api::END_TXN, Side::Request, Act::Double);
+    pipeline.finish(DEADLINE);
+    pipeline.judge().expect_clean();
+}
+
+#[track_caller]
+fn wait_for_end(process: &mut Process) {
+    let exit = try_wait_for(DEADLINE, || process.try_exit());
+    assert_eq!(exit, Some(Exit::Code(0)), "{}", process.stderr());
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &to.join(entry.file_name()));
+        } else if kind.is_file() {
+            // Neither the control socket nor anything else that is not a file belongs to the state.
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
