@@ -68,6 +68,10 @@ impl<'a> View<'a> {
         if end & ABSENT != 0 { None } else { Some(&self.data[start..end as usize]) }
     }
 
+    fn len_of(&self, i: usize) -> usize {
+        self.get(i).map_or(0, <[u8]>::len)
+    }
+
     /// Appends all items: one copy of the bytes, ends shifted.
     fn append_to(&self, column: &mut Column) {
         let base = column.data.len() as u32;
@@ -135,7 +139,10 @@ fn output(linker: &mut Linker<Data>) -> Result<()> {
             in_process(context, "reject")?;
             check_slot(context, slot)?;
             context.charge(1, code.len() + message.len())?;
-            context.output.rejects.push((slot, clean(&code), clean(&message)));
+            // A record is refused once, whatever the guest says how often; the first reason stands.
+            if context.output.rejects.iter().all(|(rejected, ..)| *rejected != slot) {
+                context.output.rejects.push((slot, clean(&code), clean(&message)));
+            }
             Ok(())
         })
     })
@@ -223,9 +230,14 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
     };
     let mut bytes = keys.data.len() + values.data.len() + headers.data.len();
     if let Some(batch) = context.slots() {
-        bytes += inherited(!keys.ends.is_empty(), context.keys()) + inherited(!values.ends.is_empty(), &batch.values);
+        bytes +=
+            inherited(!keys.ends.is_empty(), context.from_keys()) + inherited(!values.ends.is_empty(), &batch.values);
     }
     context.charge(count, bytes)?;
+    // Where all rows together are within the limit of one, each of them is.
+    if bytes > context.limits.record {
+        check_rows(context, slots, [&keys, &values, &headers])?;
+    }
 
     let Context { output, batch, due, keyed, phase, .. } = context;
     let from = if *phase == Phase::Timers { &*due } else { &*batch };
@@ -260,6 +272,21 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
         match partitions.is_empty() {
             true => to.partitions.resize(had + count, weir_core::record::BY_KEY),
             false => to.partitions.extend_from_slice(partitions),
+        }
+    }
+    Ok(())
+}
+
+/// Every row with its key, value and headers, given or inherited, is within `limits.record`.
+fn check_rows(context: &Context, slots: &[u32], [keys, values, headers]: [&View<'_>; 3]) -> Result<()> {
+    let inherited = |column: &Column, slot: u32| if slot == NONE { 0 } else { column.span(slot as usize).len() };
+    for (row, &slot) in slots.iter().enumerate() {
+        let key = if keys.ends.is_empty() { inherited(context.from_keys(), slot) } else { keys.len_of(row) };
+        let value = if values.ends.is_empty() { inherited(&context.from().values, slot) } else { values.len_of(row) };
+        let headers = if headers.ends.is_empty() { 0 } else { headers.len_of(row) };
+        let (bytes, max) = (key + value + headers, context.limits.record);
+        if bytes > max {
+            bail!("a row of {bytes} bytes is over the limit of {max} (`limits.record`)");
         }
     }
     Ok(())
@@ -499,7 +526,7 @@ fn log(linker: &mut Linker<Data>) -> Result<()> {
         for (name, value) in fields {
             line.push_str(&format!(" {name}={value}"));
         }
-        if context.charge_log(line.len()) {
+        if context.charge_log(line.len())? {
             let (node, line) = (context.node.as_str(), clean(&line));
             match level {
                 LogLevel::Trace => tracing::trace!(target: "guest", node, "{line}"),
@@ -513,6 +540,7 @@ fn log(linker: &mut Linker<Data>) -> Result<()> {
     })?;
     log.func_wrap("panic", |mut store: StoreContextMut<'_, Data>, (slot, message): (Option<u32>, String)| {
         if let Some(context) = store.data_mut().context.as_mut() {
+            context.charge_log(message.len())?;
             context.last_words = Some((slot, clean(&message)));
         }
         Ok(())

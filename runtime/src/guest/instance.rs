@@ -452,9 +452,10 @@ fn trapped(context: &Context, denied: bool, error: &wasmtime::Error) -> Failure 
         (None, Some(trap)) => (Reason::Trapped, "trap", trap.to_string()),
         (None, None) => (Reason::Trapped, "trap", format!("{}", error.root_cause())),
     };
+    // A panic's own words name file and line; the frame of the panic handler would only be noise behind them.
     let message = match words {
         Some(words) if reason == Reason::Trapped => words,
-        _ => message,
+        _ => clean(&format!("{message}{}", place.unwrap_or_default())),
     };
-    Failure { reason, slot, code: code.to_owned(), message: clean(&format!("{message}{}", place.unwrap_or_default())) }
+    Failure { reason, slot, code: code.to_owned(), message }
 }
