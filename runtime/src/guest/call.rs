@@ -215,13 +215,13 @@ impl Context {
     }
 
     /// What rows of the running call inherit from: its records, or its timers.
-    pub(super) fn from(&self) -> &Batch {
+    pub(super) fn inherited(&self) -> &Batch {
         if self.phase == Phase::Timers { &self.due } else { &self.batch }
     }
 
     /// The keys that they inherit.
-    pub(super) fn from_keys(&self) -> &Column {
-        self.keyed.as_ref().unwrap_or(&self.from().keys)
+    pub(super) fn inherited_keys(&self) -> &Column {
+        self.keyed.as_ref().unwrap_or(&self.inherited().keys)
     }
 
     /// The records that slots name in the running call: those of the batch, or the timers that are due.

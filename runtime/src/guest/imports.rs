@@ -230,8 +230,8 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
     };
     let mut bytes = keys.data.len() + values.data.len() + headers.data.len();
     if let Some(batch) = context.slots() {
-        bytes +=
-            inherited(!keys.ends.is_empty(), context.from_keys()) + inherited(!values.ends.is_empty(), &batch.values);
+        bytes += inherited(!keys.ends.is_empty(), context.inherited_keys())
+            + inherited(!values.ends.is_empty(), &batch.values);
     }
     context.charge(count, bytes)?;
     // Where all rows together are within the limit of one, each of them is.
@@ -281,8 +281,9 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
 fn check_rows(context: &Context, slots: &[u32], [keys, values, headers]: [&View<'_>; 3]) -> Result<()> {
     let inherited = |column: &Column, slot: u32| if slot == NONE { 0 } else { column.span(slot as usize).len() };
     for (row, &slot) in slots.iter().enumerate() {
-        let key = if keys.ends.is_empty() { inherited(context.from_keys(), slot) } else { keys.len_of(row) };
-        let value = if values.ends.is_empty() { inherited(&context.from().values, slot) } else { values.len_of(row) };
+        let key = if keys.ends.is_empty() { inherited(context.inherited_keys(), slot) } else { keys.len_of(row) };
+        let value =
+            if values.ends.is_empty() { inherited(&context.inherited().values, slot) } else { values.len_of(row) };
         let headers = if headers.ends.is_empty() { 0 } else { headers.len_of(row) };
         let (bytes, max) = (key + value + headers, context.limits.record);
         if bytes > max {
