@@ -25,7 +25,7 @@ lint: ## Formatting, and clippy with warnings as errors
 
 bench: ## Benchmarks, release build (20 minutes more for the first one); writes what docs/benchmarks.md shows
 	@.ci/setup build kafka
-	@.ci/cargo run --release -p weir-tests --bin bench
+	@.ci/cargo bench --workspace --bench extract --bench state
 
 kafka-start: ## An Apache Kafka for you: 127.0.0.1:9092, or a free port where that is taken; with the example's topics
 	@.ci/setup kafka

@@ -70,6 +70,17 @@ pub fn check() -> Result<(), String> {
     Ok(())
 }
 
+/// Whether this process was told to die at this point.
+pub fn is_planned(name: &str) -> bool {
+    #[cfg(feature = "failpoints")]
+    return matches!(armed::plan(), Some(Ok(plan)) if plan.point == name);
+    #[cfg(not(feature = "failpoints"))]
+    {
+        let _ = name;
+        false
+    }
+}
+
 /// The process may die here.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]

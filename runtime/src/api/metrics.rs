@@ -33,13 +33,15 @@ impl fmt::Debug for Pipelines {
     }
 }
 
+type Labels = Vec<(&'static str, String)>;
+
 /// One family: what it is called, what it says, and its samples.
 struct Family {
     name: &'static str,
     help: &'static str,
     unit: Option<Unit>,
     kind: MetricType,
-    samples: Vec<(Vec<(&'static str, String)>, f64)>,
+    samples: Vec<(Labels, f64)>,
 }
 
 impl Family {
@@ -111,7 +113,7 @@ families! {
 }
 
 fn collect(families: &mut Families, pipeline: &str, facts: &Facts) {
-    let of = |more: Vec<(&'static str, String)>| [vec![("pipeline", pipeline.to_owned())], more].concat();
+    let of = |more: Labels| [vec![("pipeline", pipeline.to_owned())], more].concat();
     families.restarts.samples.push((of(vec![("domain", "0".to_owned())]), facts.restarts as f64));
     for (outcome, count) in [("committed", facts.committed), ("declined", facts.declined)] {
         families.checkpoints.samples.push((of(vec![("outcome", outcome.to_owned())]), count as f64));
@@ -129,7 +131,7 @@ fn collect(families: &mut Families, pipeline: &str, facts: &Facts) {
     }
 }
 
-fn collect_node(families: &mut Families, of: &dyn Fn(Vec<(&'static str, String)>) -> Vec<(&'static str, String)>, node: &NodeMetrics) {
+fn collect_node(families: &mut Families, of: &dyn Fn(Labels) -> Labels, node: &NodeMetrics) {
     let plain = |family: &mut Family, value: f64| family.samples.push((of(Vec::new()), value));
     plain(&mut families.records_in, node.records_in.get() as f64);
     plain(&mut families.records_skipped, node.skipped.get() as f64);
@@ -147,7 +149,10 @@ fn collect_node(families: &mut Families, of: &dyn Fn(Vec<(&'static str, String)>
         plain(&mut families.state_bytes, node.state_bytes.get() as f64);
         plain(&mut families.timers_pending, node.timers.get() as f64);
         for reason in Reason::ALL {
-            families.guest_traps.samples.push((of(vec![("reason", reason.label().to_owned())]), node.traps[reason as usize].get() as f64));
+            families
+                .guest_traps
+                .samples
+                .push((of(vec![("reason", reason.label().to_owned())]), node.traps[reason as usize].get() as f64));
         }
     }
     let watermark = node.watermark();

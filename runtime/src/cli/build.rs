@@ -45,7 +45,13 @@ fn build(folder: &Path) -> Result<String, String> {
     write(&path, &bytes).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     let inspection = operator.inspection();
     let size = bytes.len() as f64 / 1024.0;
-    Ok(format!("{} {}  {size:.1} KiB  sha256 {}  {}", inspection.name, inspection.version, inspection.sha256, path.display()))
+    Ok(format!(
+        "{} {}  {size:.1} KiB  sha256 {}  {}",
+        inspection.name,
+        inspection.version,
+        inspection.sha256,
+        path.display()
+    ))
 }
 
 /// The target's standard library is there, or the one line that adds it.
@@ -66,7 +72,15 @@ fn require_target(folder: &Path) -> Result<(), String> {
 /// Runs cargo and returns the module that it made.
 fn compile(manifest: &Path) -> Result<PathBuf, String> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics", "--manifest-path"])
+        .args([
+            "build",
+            "--release",
+            "--target",
+            TARGET,
+            "--message-format",
+            "json-render-diagnostics",
+            "--manifest-path",
+        ])
         .arg(manifest)
         // Flags of a build around this one are not meant for the guest.
         .env_remove("RUSTFLAGS")
@@ -77,14 +91,17 @@ fn compile(manifest: &Path) -> Result<PathBuf, String> {
     if !output.status.success() {
         return Err("cargo could not build the operator".to_owned());
     }
-    let modules = String::from_utf8_lossy(&output.stdout).lines().filter_map(module_of).last();
-    modules.ok_or_else(|| "cargo built no WebAssembly module; the operator's Cargo.toml needs: [lib] crate-type = [\"cdylib\"]".to_owned())
+    let modules = String::from_utf8_lossy(&output.stdout).lines().rev().find_map(module_of);
+    modules.ok_or_else(|| {
+        "cargo built no WebAssembly module; the operator's Cargo.toml needs: [lib] crate-type = [\"cdylib\"]".to_owned()
+    })
 }
 
 /// The module that a line of cargo's messages names, if it tells of one.
 fn module_of(line: &str) -> Option<PathBuf> {
     let message: serde_json::Value = serde_json::from_str(line).ok()?;
-    if message["reason"] != "compiler-artifact" || !message["target"]["kind"].as_array()?.iter().any(|k| k == "cdylib") {
+    if message["reason"] != "compiler-artifact" || !message["target"]["kind"].as_array()?.iter().any(|k| k == "cdylib")
+    {
         return None;
     }
     let files = message["filenames"].as_array()?;

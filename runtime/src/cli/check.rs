@@ -2,12 +2,19 @@
 
 use std::path::PathBuf;
 
+use weir_core::graph::spec::Pipeline;
+
 use super::{Exit, load};
+use crate::connector::kafka;
+use crate::pipeline::kafka_domain;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The pipeline file
     file: PathBuf,
+    /// Ask the broker too: topics, rights, limits. Leaves no trace
+    #[arg(long)]
+    connect: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -24,8 +31,26 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                 count(pipeline.sinks.len(), "sink"),
                 pipeline.checkpoint.guarantee.as_str()
             );
-            Exit::Ok
+            if arguments.connect { connect(pipeline) } else { Exit::Ok }
         }
         Err(exit) => exit,
+    }
+}
+
+fn connect(pipeline: &Pipeline) -> Exit {
+    let Some(domain) = kafka_domain(pipeline) else {
+        println!("it has no Kafka sink: there is no broker to ask");
+        return Exit::Ok;
+    };
+    match kafka::check(&domain) {
+        Ok(report) => {
+            report.warnings.iter().for_each(|warning| println!("warning: {warning}"));
+            println!("the broker at {} agrees", domain.cluster.brokers);
+            Exit::Ok
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            Exit::of(&error)
+        }
     }
 }

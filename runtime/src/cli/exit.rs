@@ -54,6 +54,19 @@ impl From<Class> for Exit {
     }
 }
 
+impl Exit {
+    /// The code of a connector's failure that nobody tries again.
+    pub(super) fn of(error: &crate::connector::Error) -> Exit {
+        use crate::connector::Error;
+        match error {
+            Error::Config(_) | Error::Record { .. } => Exit::Config,
+            Error::Unreachable(_) | Error::Transient(_) => Exit::Unreachable,
+            Error::Fenced(_) => Exit::Locked,
+            Error::Halt(_) => Exit::State,
+        }
+    }
+}
+
 /// Whether stderr shows colour: a terminal, unless NO_COLOR says no or CLICOLOR_FORCE yes.
 pub(super) fn colour() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");

@@ -56,7 +56,10 @@ fn print(inspection: &Inspection) {
     };
     println!("inputs     {}", ports("in"));
     println!("outputs    {}", ports("out"));
-    println!("states     {}", list(inspection.states.iter().map(|s| format!("{} ({}, v{})", s.name, s.kind, s.schema_version)).collect()));
+    println!(
+        "states     {}",
+        list(inspection.states.iter().map(|s| format!("{} ({}, v{})", s.name, s.kind, s.schema_version)).collect())
+    );
     println!("callbacks  {}", list(inspection.callbacks.clone()));
     println!("imports    {}", list(inspection.imports.clone()));
 }

@@ -11,7 +11,8 @@ use crate::settings::{self, Diagnostics};
 pub(super) fn load(file: &Path, lookup: Option<&Lookup<'_>>) -> Result<Checked, Exit> {
     let loaded = settings::load(file, &|name| std::env::var(name).ok()).map_err(|faults| refuse(&faults))?;
     let engine = engine()?;
-    let checked = Checked::new(loaded.spec.clone(), &engine, lookup).map_err(|faults| refuse(&loaded.faults(faults)))?;
+    let checked =
+        Checked::new(loaded.spec.clone(), &engine, lookup).map_err(|faults| refuse(&loaded.faults(faults)))?;
     for warnings in [&loaded.warnings, &loaded.faults(checked.plan.warnings.clone())] {
         if !warnings.is_empty() {
             eprint!("{}", warnings.render(super::exit::style()));

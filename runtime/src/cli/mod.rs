@@ -9,6 +9,7 @@ mod inspect;
 mod load;
 mod run;
 mod status_line;
+mod txn;
 
 use clap::{ArgAction, Parser, Subcommand};
 
@@ -57,6 +58,9 @@ enum Command {
     /// Prove things on this machine
     #[command(subcommand)]
     Demo(demo::Command),
+    /// Transactions of a pipeline: who owns them, what they hold back
+    #[command(subcommand)]
+    Txn(txn::Command),
 }
 
 /// Runs the command and returns the process's exit code.
@@ -72,6 +76,7 @@ pub fn main(arguments: Arguments) -> Exit {
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Demo(command) => demo::run(&command),
+        Command::Txn(command) => txn::run(&command),
     }
 }
 
@@ -84,7 +89,11 @@ fn start_logging(arguments: &Arguments) {
         (false, _) => "trace",
     };
     // librdkafka and the compiler have their own words; they come with -v.
-    let default = if arguments.verbose == 0 { format!("warn,weir={level},guest={level}") } else { format!("info,weir={level},guest={level}") };
+    let default = if arguments.verbose == 0 {
+        format!("warn,weir={level},guest={level}")
+    } else {
+        format!("info,weir={level},guest={level}")
+    };
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match arguments.log_format {

@@ -22,7 +22,13 @@ pub struct Generator {
 
 impl Generator {
     /// A generator at its restored position. `rate`: records per second, `None` as fast as they are taken.
-    pub fn new(template: Template, seed: u64, count: Option<u64>, rate: Option<f64>, restored: Option<&SourcePositions>) -> Generator {
+    pub fn new(
+        template: Template,
+        seed: u64,
+        count: Option<u64>,
+        rate: Option<f64>,
+        restored: Option<&SourcePositions>,
+    ) -> Generator {
         let position = restored.and_then(|p| p.splits.first()).map_or(0, |split| split.position.max(0) as u64);
         Generator { template, seed, position, count, rate, started: None, buffer: Vec::new() }
     }

@@ -3,8 +3,8 @@
 
 pub mod file;
 pub mod generator;
-pub mod standard;
 pub mod kafka;
+pub mod standard;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -21,7 +21,7 @@ pub(super) enum Flow<'a> {
 
 /// What waited on a blocked channel.
 pub(super) enum Waiting {
-    Packet(Packet),
+    Packet(Box<Packet>),
     Mark(Mark),
 }
 
@@ -73,7 +73,7 @@ impl Gate {
         }
         self.waiting[channel].push_back(match flow {
             Flow::Packet(packet) => {
-                let mut copy = Packet::default();
+                let mut copy = Box::<Packet>::default();
                 copy.extend_from(packet, 0..packet.batch.len());
                 Waiting::Packet(copy)
             }

@@ -1,6 +1,7 @@
 //! A node that runs user code: keys, the guest's calls, timers, what happens to a record that it refuses. A call that fails
 //! is repeated, halved or blamed on one record; then the node's policy decides. Knows no connector and no checkpoint file.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use weir_core::checkpoint::manifest::NodeSnapshot;
@@ -63,7 +64,12 @@ pub struct OperatorNode {
 
 impl OperatorNode {
     /// A node whose guest is open and whose state is restored. `watermark` is that of the snapshot.
-    pub fn new(settings: OperatorSettings, instance: Instance, metrics: Arc<NodeMetrics>, watermark: i64) -> OperatorNode {
+    pub fn new(
+        settings: OperatorSettings,
+        instance: Instance,
+        metrics: Arc<NodeMetrics>,
+        watermark: i64,
+    ) -> OperatorNode {
         OperatorNode {
             gate: Gate::new(settings.inputs.len(), watermark),
             extractors: settings.keys.iter().map(|_| None).collect(),
@@ -182,47 +188,90 @@ impl OperatorNode {
         input: u32,
         batch: &Batch,
         keyed: Option<&Keyed>,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         emit: &mut Emit<'_>,
     ) -> Result<(), Error> {
         if range.is_empty() {
             return Ok(());
         }
-        let mut part = Batch::default();
-        part.extend_from(batch, range.clone());
-        let mut part_keyed = keyed.map(|keyed| {
-            let mut part = Keyed { hashes: keyed.hashes[range.clone()].to_vec(), ..Keyed::default() };
-            part.keys.extend_from(&keyed.keys, range.clone());
-            part
-        });
-        self.run(input, &mut part, &mut part_keyed, emit)
+        match self.process_range(input, batch, keyed, range.clone(), emit)? {
+            Ok(()) => Ok(()),
+            Err(failure) => self.find_bad(input, batch, keyed, range, failure, emit),
+        }
     }
 
     /// Calls the guest over a batch; where it fails, finds the record that is to blame.
-    fn run(&mut self, input: u32, batch: &mut Batch, keyed: &mut Option<Keyed>, emit: &mut Emit<'_>) -> Result<(), Error> {
+    fn run(
+        &mut self,
+        input: u32,
+        batch: &mut Batch,
+        keyed: &mut Option<Keyed>,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Error> {
         if batch.is_empty() {
             return Ok(());
         }
         let watermark = self.gate.watermark();
-        let called = self.call("process", |instance, now| instance.process(input, batch, keyed.as_mut(), watermark, now));
-        let failure = match called {
-            Ok(()) => return self.deliver(Some(batch), emit),
-            Err(failure) => failure,
-        };
-        if batch.len() == 1 {
-            let key = keyed.as_ref().and_then(|k| k.keys.get(0)).map(<[u8]>::to_vec);
-            return self.refuse(batch, 0, key.as_deref(), &self.says(&failure));
+        match self.call("process", |instance, now| instance.process(input, batch, keyed.as_mut(), watermark, now)) {
+            Ok(()) => self.deliver(Some(batch), emit),
+            Err(failure) => self.find_bad(input, batch, keyed.as_ref(), 0..batch.len(), failure, emit),
         }
-        // The guest's word is checked: the record that it blames is run alone, and so are those before and behind it.
-        let (first, second) = match failure.slot.map(|slot| slot as usize).filter(|slot| *slot < batch.len()) {
-            Some(slot) => (slot, slot + 1),
-            None => (batch.len() / 2, batch.len() / 2),
-        };
-        let whole = std::mem::take(batch);
-        let ranges = [0..first, first..second, second..whole.len()];
-        let result = ranges.into_iter().try_for_each(|range| self.run_range(input, &whole, keyed.as_ref(), range, emit));
-        *batch = whole;
-        result
+    }
+
+    /// Halves what failed until single records are left, in the order of the batch. A list of ranges and one copy at a
+    /// time, not a recursion: a guest that blames the first record of every call would make it a thousand deep.
+    fn find_bad(
+        &mut self,
+        input: u32,
+        batch: &Batch,
+        keyed: Option<&Keyed>,
+        range: Range<usize>,
+        failure: Failure,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Error> {
+        // The next one to run is the last.
+        let mut waiting = Vec::new();
+        let mut failed = Some((range, failure));
+        loop {
+            match failed.take() {
+                Some((range, failure)) if range.len() == 1 => {
+                    let key = keyed.and_then(|keyed| keyed.keys.get(range.start));
+                    self.refuse(batch, range.start, key, &self.says(&failure))?;
+                }
+                Some((range, failure)) => waiting.extend(halves(range, failure.slot).into_iter().rev()),
+                None => {}
+            }
+            let Some(range) = waiting.pop() else { return Ok(()) };
+            if !range.is_empty() {
+                let result = self.process_range(input, batch, keyed, range.clone(), emit)?;
+                failed = result.err().map(|failure| (range, failure));
+            }
+        }
+    }
+
+    /// One call over a copy of part of a batch.
+    fn process_range(
+        &mut self,
+        input: u32,
+        batch: &Batch,
+        keyed: Option<&Keyed>,
+        range: Range<usize>,
+        emit: &mut Emit<'_>,
+    ) -> Result<Result<(), Failure>, Error> {
+        let mut part = Batch::default();
+        part.extend_from(batch, range.clone());
+        let mut part_keyed = keyed.map(|keyed| {
+            let mut part = Keyed { hashes: keyed.hashes[range.clone()].to_vec(), ..Keyed::default() };
+            part.keys.extend_from(&keyed.keys, range);
+            part
+        });
+        let watermark = self.gate.watermark();
+        let called = self
+            .call("process", |instance, now| instance.process(input, &mut part, part_keyed.as_mut(), watermark, now));
+        match called {
+            Ok(()) => self.deliver(Some(&part), emit).map(Ok),
+            Err(failure) => Ok(Err(failure)),
+        }
     }
 
     /// One call, repeated while the guest asks for it.
@@ -300,7 +349,12 @@ impl OperatorNode {
                     self.metrics.records_out[port].add(1);
                     emit(port, Flow::Packet(&mut rejected))?;
                 }
-                None => self.refuse(batch, slot as usize, None, &format!("{} rejected it ({code}): {message}", self.settings.operator))?,
+                None => self.refuse(
+                    batch,
+                    slot as usize,
+                    None,
+                    &format!("{} rejected it ({code}): {message}", self.settings.operator),
+                )?,
             }
         }
         Ok(())
@@ -340,7 +394,7 @@ impl OperatorNode {
         Ok(())
     }
 
-    fn fire_range(&mut self, due: &DueTimers, range: std::ops::Range<usize>, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
+    fn fire_range(&mut self, due: &DueTimers, range: Range<usize>, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
         if range.is_empty() {
             return Ok(());
         }
@@ -384,6 +438,16 @@ impl OperatorNode {
     }
 }
 
+/// What to run instead of a range that failed. The guest's word is checked: the record that it blames is run alone, and so
+/// are those before and behind it. A slot that is not of the call blames nobody.
+fn halves(range: Range<usize>, slot: Option<u32>) -> [Range<usize>; 3] {
+    let (first, second) = match slot.map(|slot| slot as usize).filter(|slot| *slot < range.len()) {
+        Some(slot) => (range.start + slot, range.start + slot + 1),
+        None => (range.start + range.len() / 2, range.start + range.len() / 2),
+    };
+    [range.start..first, first..second, second..range.end]
+}
+
 /// A bad record, with all that finds it again.
 pub(super) fn record_error(
     node: &Name,
@@ -398,7 +462,12 @@ pub(super) fn record_error(
         (Some((partition, offset)), None) => format!("{partition}@{offset}"),
         (None, _) => format!("with time {}", batch.times.get(slot).copied().unwrap_or_default()),
     };
-    Error::Record { node: node.clone(), what: what.to_owned(), origin, key: show_key(key.or_else(|| batch.keys.get(slot))) }
+    Error::Record {
+        node: node.clone(),
+        what: what.to_owned(),
+        origin,
+        key: show_key(key.or_else(|| batch.keys.get(slot))),
+    }
 }
 
 fn show_key(key: Option<&[u8]>) -> String {

@@ -74,9 +74,7 @@ pub(super) fn extract_keys(
                 }
                 None => Err("the record has no key".to_owned()),
             },
-            KeyExtraction::Json(pointer) => {
-                extract_one(extractor, pointer, batch.values.get(slot), into)
-            }
+            KeyExtraction::Json(pointer) => extract_one(extractor, pointer, batch.values.get(slot), into),
         };
         match key {
             Ok(()) => into.hashes.push(key_group::hash(into.keys.get(slot).unwrap_or_default())),

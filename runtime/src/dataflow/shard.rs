@@ -296,7 +296,9 @@ impl Shard {
                 return Err(Error::Bug("a node received from itself".to_owned()));
             };
             let result = match &mut node {
-                Node::Operator(operator) => operator.on_flow(edge.channel, flow, &mut |port, flow| self.deliver(edge.to, port, flow)),
+                Node::Operator(operator) => {
+                    operator.on_flow(edge.channel, flow, &mut |port, flow| self.deliver(edge.to, port, flow))
+                }
                 Node::Sink(sink) => sink.on_flow(edge.channel, flow),
                 Node::Source(_) => Err(Error::Bug("an edge leads into a source".to_owned())),
             };

@@ -28,13 +28,15 @@ pub struct SinkNode {
 
 impl SinkNode {
     /// A sink with `channels` inputs.
-    pub fn new(name: Name, sink: Box<dyn Sink>, channels: usize, on_error: OnError, metrics: Arc<NodeMetrics>) -> SinkNode {
+    pub fn new(
+        name: Name,
+        sink: Box<dyn Sink>,
+        channels: usize,
+        on_error: OnError,
+        metrics: Arc<NodeMetrics>,
+    ) -> SinkNode {
         let gate = Gate::new(channels, i64::MIN);
         SinkNode { name, sink, on_error, gate, metrics, pending: Batch::default(), taken: 0, parts: Vec::new() }
-    }
-
-    pub(super) fn name(&self) -> &Name {
-        &self.name
     }
 
     /// Bytes that wait for room.
@@ -133,7 +135,8 @@ impl SinkNode {
         if self.pending_bytes() > 0 {
             return Err(Error::Bug(format!("barrier {epoch} reached sink `{}` while rows wait for room", self.name)));
         }
-        self.parts = self.sink.on_barrier(epoch).map_err(|source| Error::Connector { node: self.name.clone(), source })?;
+        self.parts =
+            self.sink.on_barrier(epoch).map_err(|source| Error::Connector { node: self.name.clone(), source })?;
         Ok(())
     }
 

@@ -77,7 +77,11 @@ impl SourceNode {
         let time = settings.event_time.as_ref().map(|(pointer, unit)| (pointer.as_str(), *unit));
         let extractor = Extractor::compile(time, &settings.keys)
             .map_err(|e| Error::Bug(format!("source `{}`: {e}, and no check said so", settings.node)))?;
-        let packet = Packet { keyed: settings.keys.iter().map(|_| Keyed::default()).collect(), pointers: Arc::clone(&settings.keys), ..Packet::default() };
+        let packet = Packet {
+            keyed: settings.keys.iter().map(|_| Keyed::default()).collect(),
+            pointers: Arc::clone(&settings.keys),
+            ..Packet::default()
+        };
         let sent = watermarks.as_ref().map_or(i64::MIN, Watermarks::current);
         let node = SourceNode {
             columns: settings.keys.iter().map(|_| Default::default()).collect(),
@@ -139,7 +143,8 @@ impl SourceNode {
             return Ok(());
         }
         self.next_idle_check = now + IDLE_CHECK;
-        let lag = self.reader.splits().iter().filter_map(|s| Some((s.high_watermark? - s.position).max(0) as u64)).sum();
+        let lag =
+            self.reader.splits().iter().filter_map(|s| Some((s.high_watermark? - s.position).max(0) as u64)).sum();
         self.metrics.lag.set(lag);
         match self.watermarks.as_mut().and_then(Watermarks::on_idle_check) {
             Some(Mark::Watermark(to)) => self.advance(to, emit),
@@ -225,7 +230,9 @@ impl SourceNode {
             let bytes = packet.batch.keys.span(slot).len() + packet.batch.values.span(slot).len();
             let found = match bytes > self.settings.record_max {
                 true => Err(format!("{bytes} bytes are over `limits.record` ({})", self.settings.record_max)),
-                false => self.extractor.extract(packet.batch.values.get(slot), &mut self.columns).map_err(|e| e.to_string()),
+                false => {
+                    self.extractor.extract(packet.batch.values.get(slot), &mut self.columns).map_err(|e| e.to_string())
+                }
             };
             match found {
                 Ok(time) => {

@@ -14,8 +14,11 @@ use crate::state::KeyedState;
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
 /// Rows of output that one call may leave.
 const OUTPUT_ROWS_MAX: usize = 100_000;
-/// Bytes of log that one call may write.
+/// Bytes of log that one call may write; what is over it is dropped.
 const LOG_BYTES_MAX: usize = 64 << 10;
+/// Where a flood of log traps. Fuel does not limit it: a line costs the guest little and the host its whole length.
+const LOG_FLOOD_LINES: usize = 10_000;
+const LOG_FLOOD_BYTES: usize = 64 << 20;
 
 /// What a call may leave at most. Over it, the batch is halved; a single record over it is poison.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +121,7 @@ pub(super) struct Context {
     output_bytes: usize,
     output_rows: usize,
     log_bytes: usize,
+    log_lines: usize,
     pub(super) over_limit: Option<String>,
     /// `log.panic`: the slot to blame and the guest's last words.
     pub(super) last_words: Option<(Option<u32>, String)>,
@@ -132,7 +136,13 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(node: Name, descriptor: &Descriptor, state: KeyedState, config: String, limits: Limits) -> Context {
+    pub(super) fn new(
+        node: Name,
+        descriptor: &Descriptor,
+        state: KeyedState,
+        config: String,
+        limits: Limits,
+    ) -> Context {
         let ports = descriptor.outputs.iter().map(|_| Batch::default()).collect();
         Context {
             phase: Phase::Idle,
@@ -144,6 +154,7 @@ impl Context {
             output_bytes: 0,
             output_rows: 0,
             log_bytes: 0,
+            log_lines: 0,
             over_limit: None,
             last_words: None,
             keyed: None,
@@ -162,6 +173,7 @@ impl Context {
         self.output_bytes = 0;
         self.output_rows = 0;
         self.log_bytes = 0;
+        self.log_lines = 0;
         self.over_limit = None;
         self.last_words = None;
     }
@@ -181,10 +193,14 @@ impl Context {
         Ok(())
     }
 
-    /// Whether another log line of this size fits into the call.
-    pub(super) fn charge_log(&mut self, bytes: usize) -> bool {
+    /// Whether another log line of this size fits into the call. A flood traps.
+    pub(super) fn charge_log(&mut self, bytes: usize) -> wasmtime::Result<bool> {
+        self.log_lines += 1;
         self.log_bytes = self.log_bytes.saturating_add(bytes);
-        self.log_bytes <= LOG_BYTES_MAX
+        if self.log_lines > LOG_FLOOD_LINES || self.log_bytes > LOG_FLOOD_BYTES {
+            wasmtime::bail!("one call may log {LOG_FLOOD_LINES} lines and {} MiB, and did more", LOG_FLOOD_BYTES >> 20);
+        }
+        Ok(self.log_bytes <= LOG_BYTES_MAX)
     }
 
     /// A context for `describe`, which may call nothing but `log`.
@@ -196,6 +212,16 @@ impl Context {
     /// The keys as the guest sees them.
     pub(super) fn keys(&self) -> &Column {
         self.keyed.as_ref().unwrap_or(&self.batch.keys)
+    }
+
+    /// What rows of the running call inherit from: its records, or its timers.
+    pub(super) fn from(&self) -> &Batch {
+        if self.phase == Phase::Timers { &self.due } else { &self.batch }
+    }
+
+    /// The keys that they inherit.
+    pub(super) fn from_keys(&self) -> &Column {
+        self.keyed.as_ref().unwrap_or(&self.from().keys)
     }
 
     /// The records that slots name in the running call: those of the batch, or the timers that are due.
@@ -231,4 +257,3 @@ impl wasmtime::ResourceLimiter for MemoryLimit {
         Ok(desired <= 100_000)
     }
 }
-

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Name and value of something that this version of the contract has no field for.
-pub type Options = Vec<(String, String)>;
+pub(super) type Options = Vec<(String, String)>;
 
 /// An input port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Stra
 const FUEL_PER_SECOND: u64 = 4_000_000_000;
 
 /// The largest memory that `limits.memory` may grant.
-pub const MEMORY_MAX: usize = 512 << 20;
+const MEMORY_MAX: usize = 512 << 20;
 
 /// What one node's guest may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,10 +31,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Data>> {
 type Memory<'a> = &'a StoreContext<'a, Data>;
 
 /// Runs an import over the call's context while guest memory can be read.
-fn with<R>(
-    mut store: StoreContextMut<'_, Data>,
-    run: impl FnOnce(&mut Context, Memory<'_>) -> Result<R>,
-) -> Result<R> {
+fn with<R>(mut store: StoreContextMut<'_, Data>, run: impl FnOnce(&mut Context, Memory<'_>) -> Result<R>) -> Result<R> {
     // Taken out for the time of the import, so that guest memory and the context can be borrowed side by side.
     let Some(mut context) = store.data_mut().context.take() else { bail!("import called outside a call") };
     let result = match context.phase {
@@ -69,6 +66,10 @@ impl<'a> View<'a> {
         let start = if i == 0 { 0 } else { (self.ends[i - 1] & !ABSENT) as usize };
         let end = self.ends[i];
         if end & ABSENT != 0 { None } else { Some(&self.data[start..end as usize]) }
+    }
+
+    fn len_of(&self, i: usize) -> usize {
+        self.get(i).map_or(0, <[u8]>::len)
     }
 
     /// Appends all items: one copy of the bytes, ends shifted.
@@ -130,14 +131,18 @@ fn output(linker: &mut Linker<Data>) -> Result<()> {
             forward(context, port, slots.as_le_slice(store))
         })
     })?;
-    output
-        .func_wrap("emit", |store, (port, rows): (u32, RowsRef)| with(store, |context, store| emit(context, port, &rows, store)))?;
+    output.func_wrap("emit", |store, (port, rows): (u32, RowsRef)| {
+        with(store, |context, store| emit(context, port, &rows, store))
+    })?;
     output.func_wrap("reject", |store, (slot, code, message): (u32, String, String)| {
         with(store, |context, _| {
             in_process(context, "reject")?;
             check_slot(context, slot)?;
             context.charge(1, code.len() + message.len())?;
-            context.output.rejects.push((slot, clean(&code), clean(&message)));
+            // A record is refused once, whatever the guest says how often; the first reason stands.
+            if context.output.rejects.iter().all(|(rejected, ..)| *rejected != slot) {
+                context.output.rejects.push((slot, clean(&code), clean(&message)));
+            }
             Ok(())
         })
     })
@@ -225,16 +230,25 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
     };
     let mut bytes = keys.data.len() + values.data.len() + headers.data.len();
     if let Some(batch) = context.slots() {
-        bytes += inherited(!keys.ends.is_empty(), context.keys()) + inherited(!values.ends.is_empty(), &batch.values);
+        bytes +=
+            inherited(!keys.ends.is_empty(), context.from_keys()) + inherited(!values.ends.is_empty(), &batch.values);
     }
     context.charge(count, bytes)?;
+    // Where all rows together are within the limit of one, each of them is.
+    if bytes > context.limits.record {
+        check_rows(context, slots, [&keys, &values, &headers])?;
+    }
 
     let Context { output, batch, due, keyed, phase, .. } = context;
     let from = if *phase == Phase::Timers { &*due } else { &*batch };
     let from_keys = keyed.as_ref().unwrap_or(&from.keys);
     let to = &mut output.ports[port as usize];
     let had = to.times.len();
-    if times.is_empty() { to.times.extend(slots.iter().map(|s| from.times[*s as usize])) } else { to.times.extend_from_slice(times) }
+    if times.is_empty() {
+        to.times.extend(slots.iter().map(|s| from.times[*s as usize]))
+    } else {
+        to.times.extend_from_slice(times)
+    }
     let inherit = |given: &View<'_>, column: &Column, to: &mut Column| match given.ends.is_empty() {
         true => slots.iter().for_each(|s| to.push(column.get(*s as usize))),
         false => given.append_to(to),
@@ -247,7 +261,9 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
         }
         match (headers.ends.is_empty(), from.headers.is_empty()) {
             (false, _) => headers.append_to(&mut to.headers),
-            (true, false) => slots.iter().for_each(|s| to.headers.push(if *s == NONE { None } else { from.headers.get(*s as usize) })),
+            (true, false) => slots
+                .iter()
+                .for_each(|s| to.headers.push(if *s == NONE { None } else { from.headers.get(*s as usize) })),
             (true, true) => slots.iter().for_each(|_| to.headers.push(None)),
         }
     }
@@ -261,11 +277,28 @@ fn emit(context: &mut Context, port: u32, rows: &RowsRef, store: Memory<'_>) -> 
     Ok(())
 }
 
+/// Every row with its key, value and headers, given or inherited, is within `limits.record`.
+fn check_rows(context: &Context, slots: &[u32], [keys, values, headers]: [&View<'_>; 3]) -> Result<()> {
+    let inherited = |column: &Column, slot: u32| if slot == NONE { 0 } else { column.span(slot as usize).len() };
+    for (row, &slot) in slots.iter().enumerate() {
+        let key = if keys.ends.is_empty() { inherited(context.from_keys(), slot) } else { keys.len_of(row) };
+        let value = if values.ends.is_empty() { inherited(&context.from().values, slot) } else { values.len_of(row) };
+        let headers = if headers.ends.is_empty() { 0 } else { headers.len_of(row) };
+        let (bytes, max) = (key + value + headers, context.limits.record);
+        if bytes > max {
+            bail!("a row of {bytes} bytes is over the limit of {max} (`limits.record`)");
+        }
+    }
+    Ok(())
+}
+
 /// Every ordinal of a list, or all of the call where the list is empty. Checked once, before anything is written.
 fn ordinals<'a>(context: &Context, state: u32, kind: crate::state::Kind, ords: &'a [u32]) -> Result<Ordinals<'a>> {
     match context.state.kind(state as usize) {
         None => bail!("state {state} is not declared"),
-        Some(declared) if declared != kind => bail!("state {state} is a {} state, not a {} state", declared.as_str(), kind.as_str()),
+        Some(declared) if declared != kind => {
+            bail!("state {state} is a {} state, not a {} state", declared.as_str(), kind.as_str())
+        }
         Some(_) => {}
     }
     check_ordinals(context, ords)?;
@@ -388,8 +421,12 @@ fn state(linker: &mut Linker<Data>) -> Result<()> {
         })
     })?;
     // Declared list states are refused at check ("comes later"), so these can only be reached by a wrong index.
-    state.func_wrap("list-append", |_: StoreContextMut<'_, Data>, _: (u32, WasmList<u32>, ColumnRef)| no_lists::<()>())?;
-    state.func_wrap("list-read", |_: StoreContextMut<'_, Data>, _: (u32, u32, u64, u32)| no_lists::<(ColumnAnswer,)>())?;
+    state.func_wrap("list-append", |_: StoreContextMut<'_, Data>, _: (u32, WasmList<u32>, ColumnRef)| {
+        no_lists::<()>()
+    })?;
+    state.func_wrap("list-read", |_: StoreContextMut<'_, Data>, _: (u32, u32, u64, u32)| {
+        no_lists::<(ColumnAnswer,)>()
+    })?;
     state.func_wrap("list-len", |_: StoreContextMut<'_, Data>, _: (u32, WasmList<u32>)| no_lists::<(Vec<u64>,)>())?;
     state.func_wrap("list-clear", |_: StoreContextMut<'_, Data>, _: (u32, WasmList<u32>)| no_lists::<()>())
 }
@@ -489,7 +526,7 @@ fn log(linker: &mut Linker<Data>) -> Result<()> {
         for (name, value) in fields {
             line.push_str(&format!(" {name}={value}"));
         }
-        if context.charge_log(line.len()) {
+        if context.charge_log(line.len())? {
             let (node, line) = (context.node.as_str(), clean(&line));
             match level {
                 LogLevel::Trace => tracing::trace!(target: "guest", node, "{line}"),
@@ -503,6 +540,7 @@ fn log(linker: &mut Linker<Data>) -> Result<()> {
     })?;
     log.func_wrap("panic", |mut store: StoreContextMut<'_, Data>, (slot, message): (Option<u32>, String)| {
         if let Some(context) = store.data_mut().context.as_mut() {
+            context.charge_log(message.len())?;
             context.last_words = Some((slot, clean(&message)));
         }
         Ok(())

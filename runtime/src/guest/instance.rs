@@ -86,11 +86,19 @@ impl Instance {
         let mut context =
             Context::new(settings.node.clone(), descriptor, state, settings.config.clone(), settings.limits);
         context.secrets = settings.secrets.clone();
-        let (store, exports) = instantiate(operator, Box::new(context), settings.limits).map_err(|(_, failure)| failure)?;
+        let (store, exports) =
+            instantiate(operator, Box::new(context), settings.limits).map_err(|(_, failure)| failure)?;
         let wants = |column| (0..descriptor.inputs.len()).map(|i| descriptor.wants(i, column)).collect::<Vec<bool>>();
         let (wants_keys, wants_values) = (wants("keys"), wants("values"));
-        let mut instance =
-            Instance { operator: operator.clone(), settings, store, exports, poisoned: false, wants_keys, wants_values };
+        let mut instance = Instance {
+            operator: operator.clone(),
+            settings,
+            store,
+            exports,
+            poisoned: false,
+            wants_keys,
+            wants_values,
+        };
         instance.open()?;
         Ok(instance)
     }
@@ -287,7 +295,8 @@ impl Instance {
         self.begin(Phase::Open, i64::MIN, 0).state.begin_call(&[], &Column::default());
         self.store.set_fuel(START_FUEL).expect("the engine consumes fuel");
         let (pipeline, node) = (self.settings.pipeline.clone(), self.settings.node.clone());
-        let task = TaskIn { pipeline: pipeline.as_str(), node: node.as_str(), subtask: 0, parallelism: 1, options: &[] };
+        let task =
+            TaskIn { pipeline: pipeline.as_str(), node: node.as_str(), subtask: 0, parallelism: 1, options: &[] };
         // SAFETY: checked at load (`typecheck`).
         let typed = unsafe { TypedFunc::<(TaskIn<'_>,), Answer>::new_unchecked(func) };
         let result = typed.call(&mut self.store, (task,));
@@ -370,7 +379,11 @@ fn instantiate(operator: &Operator, context: Box<Context>, limits: Limits) -> St
 }
 
 /// Checks that every export has the type that the unchecked calls above rely on.
-pub(super) fn typecheck(store: &mut Store<Data>, instance: &wasmtime::component::Instance, exports: &super::operator::ExportIndices) -> wasmtime::Result<()> {
+pub(super) fn typecheck(
+    store: &mut Store<Data>,
+    instance: &wasmtime::component::Instance,
+    exports: &super::operator::ExportIndices,
+) -> wasmtime::Result<()> {
     type Migrate = (u32, u32, ColumnIn<'static>);
     instance.get_typed_func::<(TaskIn<'static>,), Answer>(&mut *store, &exports.open)?;
     instance.get_typed_func::<(BatchIn<'static>,), Answer>(&mut *store, &exports.process)?;
@@ -394,7 +407,12 @@ pub(super) fn call_once<R: Lift + 'static>(
         let denied = operator_store.data().memory.denied;
         match operator_store.data().context.as_ref() {
             Some(context) => trapped(context, denied, &error),
-            None => Failure { reason: Reason::Trapped, slot: None, code: "trap".into(), message: clean(&format!("{error:#}")) },
+            None => Failure {
+                reason: Reason::Trapped,
+                slot: None,
+                code: "trap".into(),
+                message: clean(&format!("{error:#}")),
+            },
         }
     })
 }
@@ -428,14 +446,16 @@ fn trapped(context: &Context, denied: bool, error: &wasmtime::Error) -> Failure 
         (None, Some(Trap::OutOfFuel)) => {
             (Reason::TimedOut, "call-timeout", "the call ran longer than `limits.call_timeout` allows".to_owned())
         }
-        _ if denied => (Reason::Memory, "memory-limit", "the guest asked for more memory than `limits.memory` allows".to_owned()),
+        _ if denied => {
+            (Reason::Memory, "memory-limit", "the guest asked for more memory than `limits.memory` allows".to_owned())
+        }
         (None, Some(trap)) => (Reason::Trapped, "trap", trap.to_string()),
         (None, None) => (Reason::Trapped, "trap", format!("{}", error.root_cause())),
     };
+    // A panic's own words name file and line; the frame of the panic handler would only be noise behind them.
     let message = match words {
         Some(words) if reason == Reason::Trapped => words,
-        _ => message,
+        _ => clean(&format!("{message}{}", place.unwrap_or_default())),
     };
-    Failure { reason, slot, code: code.to_owned(), message: clean(&format!("{message}{}", place.unwrap_or_default())) }
+    Failure { reason, slot, code: code.to_owned(), message }
 }
-

@@ -186,7 +186,10 @@ impl Operator {
         &self.0.exports
     }
 
-    pub(super) fn instantiate(&self, store: &mut wasmtime::Store<Data>) -> wasmtime::Result<wasmtime::component::Instance> {
+    pub(super) fn instantiate(
+        &self,
+        store: &mut wasmtime::Store<Data>,
+    ) -> wasmtime::Result<wasmtime::component::Instance> {
         self.0.pre.instantiate(store)
     }
 }
@@ -237,7 +240,8 @@ fn check_structure(bytes: &[u8]) -> Result<Surface, RefusedComponent> {
             }
             Payload::ComponentInstanceSection(section) => {
                 for instance in section {
-                    if let wasmparser::ComponentInstance::Instantiate { component_index, .. } = instance.map_err(damaged)?
+                    if let wasmparser::ComponentInstance::Instantiate { component_index, .. } =
+                        instance.map_err(damaged)?
                         && let Some((instances, components)) = nesting.last_mut()
                     {
                         let copies = components.get(component_index as usize).copied().unwrap_or(1);
@@ -248,7 +252,9 @@ fn check_structure(bytes: &[u8]) -> Result<Surface, RefusedComponent> {
             Payload::End(_) => {
                 if let Some((instances, _)) = nesting.pop() {
                     if instances > INSTANCES_MAX {
-                        return Err(RefusedComponent::TooComplex(format!("{instances} instances, allowed are {INSTANCES_MAX}")));
+                        return Err(RefusedComponent::TooComplex(format!(
+                            "{instances} instances, allowed are {INSTANCES_MAX}"
+                        )));
                     }
                     if let Some((_, components)) = nesting.last_mut() {
                         components.push(instances);
@@ -326,7 +332,9 @@ fn check_descriptor(d: &Descriptor) -> Result<(), RefusedComponent> {
     for state in &d.states {
         match state.kind.as_str() {
             "value" | "map" => {}
-            "list" | "broadcast" => return refuse(format!("the {} state `{}`, which comes later", state.kind, state.name)),
+            "list" | "broadcast" => {
+                return refuse(format!("the {} state `{}`, which comes later", state.kind, state.name));
+            }
             kind => return refuse(format!("state `{}` of the unknown kind `{kind}`", state.name)),
         }
         if let Some((option, _)) = state.options.first() {

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use weir_core::checkpoint::manifest::SourcePositions;
 use weir_core::domain::{Class, Failure};
-use weir_core::graph::plan::{Authority as Decides, KeyFrom, SinkRole, Vertex, VertexKind};
-use weir_core::graph::spec::{self, EventTime, KafkaSink as KafkaSinkSpec, OnError as Policy, SinkKind, SourceKind};
+use weir_core::graph::plan::{KeyFrom, Vertex, VertexKind};
+use weir_core::graph::spec::{
+    self, EventTime, KafkaSink as KafkaSinkSpec, OnError as Policy, Pipeline, SinkKind, SourceKind,
+};
 use weir_core::ids::{Epoch, Name, Token};
 use weir_core::template::Template;
 use weir_core::watermark::Watermarks;
@@ -23,8 +25,8 @@ use crate::connector::generator::Generator;
 use crate::connector::standard::{Discard, Stdin, Stdout};
 use crate::connector::{self, Authority, Sink, Source, Waker, kafka};
 use crate::dataflow::{
-    Command, Edge, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings, SinkNode, SourceNode,
-    SourceSettings,
+    Command, Edge, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings,
+    SinkNode, SourceNode, SourceSettings,
 };
 use crate::guest::{self, Instance, Limits};
 
@@ -45,36 +47,45 @@ pub(super) struct Assembled {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// The sink whose transaction decides, where one does.
-fn deciding_sink(job: &Job) -> Option<&KafkaSinkSpec> {
-    let Decides::Kafka(vertex) = job.checked.plan.authority else { return None };
-    match job.checked.plan.vertex(vertex).kind {
-        VertexKind::Sink { sink, .. } => match &job.pipeline().sinks[sink].kind {
-            SinkKind::Kafka(kafka) => Some(kafka),
-            _ => None,
-        },
+/// What a connector calls a domain: one transactional id, one commit topic, all Kafka sinks of one cluster.
+pub type KafkaDomain = kafka::Domain;
+
+/// The sink whose transaction decides: the Kafka sink that the file names first.
+fn deciding_sink(pipeline: &Pipeline) -> Option<&KafkaSinkSpec> {
+    pipeline.sinks.iter().find_map(|sink| match &sink.kind {
+        SinkKind::Kafka(kafka) => Some(kafka),
         _ => None,
-    }
+    })
 }
 
-/// How long a transaction may be open; `None` where no broker limits it.
-pub(super) fn transaction_timeout(job: &Job) -> Option<Duration> {
-    deciding_sink(job).map(|sink| job.pipeline().transaction_timeout(sink))
-}
-
-/// The authority of the plan, after its preflight.
-pub(super) fn authority(job: &Job) -> Result<(Box<dyn Authority>, Shared), Failure> {
-    let Some(sink) = deciding_sink(job) else {
-        return Ok((Box::new(Current::new(&job.folder)), Shared { producer: None }));
-    };
-    let checkpoint = &job.pipeline().checkpoint;
-    let domain = kafka::Domain {
-        transaction_timeout: job.pipeline().transaction_timeout(sink),
+/// The domain of a pipeline's Kafka sinks, where it has any.
+pub fn kafka_domain(pipeline: &Pipeline) -> Option<KafkaDomain> {
+    let sink = deciding_sink(pipeline)?;
+    let checkpoint = &pipeline.checkpoint;
+    Some(kafka::Domain {
+        transaction_timeout: pipeline.transaction_timeout(sink),
         checkpoint_interval: checkpoint.interval,
         checkpoint_timeout: checkpoint.timeout,
         margin: checkpoint.margin,
         compression: sink.compression.as_str().to_owned(),
-        ..kafka::Domain::new(cluster(&sink.client), job.pipeline().name.as_str(), sink_topics(job))
+        ..kafka::Domain::new(cluster(&sink.client), pipeline.name.as_str(), sink_topics(pipeline))
+    })
+}
+
+/// The domain of a pipeline of which only the name is known.
+pub fn kafka_domain_of(name: &Name, brokers: &str) -> KafkaDomain {
+    kafka::Domain::new(kafka::Cluster::at(brokers), name.as_str(), Vec::new())
+}
+
+/// How long a transaction may be open; `None` where no broker limits it.
+pub(super) fn transaction_timeout(job: &Job) -> Option<Duration> {
+    deciding_sink(job.pipeline()).map(|sink| job.pipeline().transaction_timeout(sink))
+}
+
+/// The authority of the plan, after its preflight.
+pub(super) fn authority(job: &Job) -> Result<(Box<dyn Authority>, Shared), Failure> {
+    let Some(domain) = kafka_domain(job.pipeline()) else {
+        return Ok((Box::new(Current::new(&job.folder)), Shared { producer: None }));
     };
     let opened = kafka::open(&domain).map_err(failure)?;
     for warning in &opened.warnings {
@@ -83,12 +94,12 @@ pub(super) fn authority(job: &Job) -> Result<(Box<dyn Authority>, Shared), Failu
     Ok((Box::new(opened.authority), Shared { producer: Some(opened.producer) }))
 }
 
-fn sink_topics(job: &Job) -> Vec<String> {
+fn sink_topics(pipeline: &Pipeline) -> Vec<String> {
     let topic = |sink: &spec::Sink| match &sink.kind {
         SinkKind::Kafka(kafka) => Some(kafka.topic.clone()),
         _ => None,
     };
-    job.pipeline().sinks.iter().filter_map(topic).collect()
+    pipeline.sinks.iter().filter_map(topic).collect()
 }
 
 /// A client's settings in the connector's own words.
@@ -147,9 +158,9 @@ pub(super) fn assemble(
                 let spec = &job.pipeline().nodes[node];
                 Node::Operator(Box::new(operator_node(job, vertex, spec, &mut restored, counted)?))
             }
-            VertexKind::Sink { sink, role } => {
+            VertexKind::Sink { sink, .. } => {
                 let spec = &job.pipeline().sinks[sink];
-                let writer = writer(job, shared, spec, role, token, next, &waker)?;
+                let writer = writer(shared, spec, token, next, &waker)?;
                 let policy = policy(spec.on_error);
                 Node::Sink(Box::new(SinkNode::new(vertex.name.clone(), writer, vertex.channels.len(), policy, counted)))
             }
@@ -183,7 +194,9 @@ fn source_node(
         && positions.identity != reader.identity()
     {
         let (name, was, is) = (&spec.name, &positions.identity, reader.identity());
-        let why = format!("source `{name}` reads {is}, but its positions are those of {was}; give the source another name, or start with --from empty --rewind");
+        let why = format!(
+            "source `{name}` reads {is}, but its positions are those of {was}; give the source another name, or start with --from empty --rewind"
+        );
         return Err(Failure { class: Class::Halt, why });
     }
     let settings = SourceSettings {
@@ -217,7 +230,8 @@ fn reader(
 ) -> Result<Box<dyn Source>, connector::Error> {
     Ok(match &spec.kind {
         SourceKind::Generator(generator) => {
-            let template = Template::compile(&generator.template).map_err(|e| connector::Error::Config(e.to_string()))?;
+            let template =
+                Template::compile(&generator.template).map_err(|e| connector::Error::Config(e.to_string()))?;
             let rate = generator.rate.map(|rate| rate as f64);
             Box::new(Generator::new(template, generator.seed, generator.count, rate, positions))
         }
@@ -263,7 +277,11 @@ fn operator_node(
         node: vertex.name.clone(),
         config: spec.config.to_string(),
         secrets: spec.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())).collect(),
-        limits: Limits::new(spec.limits.memory_bytes as usize, spec.limits.call_timeout, spec.limits.record_bytes_max as usize),
+        limits: Limits::new(
+            spec.limits.memory_bytes as usize,
+            spec.limits.call_timeout,
+            spec.limits.record_bytes_max as usize,
+        ),
     };
     let (state, watermark) = restored.take_state(&vertex.name).ok_or_else(|| bug("its state was not restored"))?;
     let instance = Instance::start(operator, settings, state).map_err(|failed| Failure {
@@ -298,21 +316,19 @@ fn origin(job: &Job, vertex: &Vertex) -> Option<String> {
 }
 
 fn writer(
-    _job: &Job,
     shared: &Shared,
     spec: &spec::Sink,
-    role: SinkRole,
     token: Token,
     next: Epoch,
     waker: &Waker,
 ) -> Result<Box<dyn Sink>, Failure> {
-    let sink: Result<Box<dyn Sink>, connector::Error> = match (&spec.kind, role) {
-        (SinkKind::Stdout, _) => Ok(Box::new(Stdout)),
-        (SinkKind::Discard, _) => Ok(Box::new(Discard)),
-        (SinkKind::File { path }, _) => {
+    let sink: Result<Box<dyn Sink>, connector::Error> = match &spec.kind {
+        SinkKind::Stdout => Ok(Box::new(Stdout)),
+        SinkKind::Discard => Ok(Box::new(Discard)),
+        SinkKind::File { path } => {
             FileSink::open(spec.name.clone(), &path.resolved, token, next).map(|sink| Box::new(sink) as Box<dyn Sink>)
         }
-        (SinkKind::Kafka(kafka), _) => match &shared.producer {
+        SinkKind::Kafka(kafka) => match &shared.producer {
             Some(producer) => {
                 let max = spec.record_bytes_max as usize;
                 kafka::KafkaSink::new(Arc::clone(producer), &kafka.topic, max, HOLD_BYTES, Arc::clone(waker))

@@ -20,31 +20,31 @@ use crate::dataflow::{self, Command, Report, Shard, ShardSnapshot};
 
 /// What a user wants from a running pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub(super) enum Wish {
     /// A last checkpoint, then the end.
     Stop,
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub(super) struct Ending {
     /// What happens next.
-    pub class: Class,
+    pub(super) class: Class,
     /// What, where, what to do.
-    pub why: String,
+    pub(super) why: String,
     /// The failure comes again with the same input.
-    pub deterministic: bool,
+    pub(super) deterministic: bool,
     /// Whether anything was committed by this attempt.
-    pub committed: bool,
+    pub(super) committed: bool,
     /// It got as far as reading: a reset that was asked for is not repeated.
-    pub ran: bool,
+    pub(super) ran: bool,
     /// Our token, for the next attempt.
-    pub token: Option<Token>,
+    pub(super) token: Option<Token>,
 }
 
 /// What reaches the control loop. Answers carry the number of their attempt: one that comes late belongs to nobody.
 pub(super) enum Event {
-    Fact(u32, Fact),
+    Fact(u32, Box<Fact>),
     Report(u32, Report),
     Wish(Wish),
 }
@@ -69,7 +69,8 @@ pub(super) fn run(
         let fact = match facts.pop_front() {
             Some(fact) => fact,
             None => {
-                let wait = domain.wakeup().map(|at| at.saturating_sub(origin.elapsed())).unwrap_or(Duration::from_secs(3600));
+                let wait =
+                    domain.wakeup().map(|at| at.saturating_sub(origin.elapsed())).unwrap_or(Duration::from_secs(3600));
                 match events.recv_timeout(wait) {
                     Ok(event) => match attempt.translate(event) {
                         Some(fact) => fact,
@@ -137,7 +138,7 @@ impl<'a> Attempt<'a> {
         let report = |sender: &SyncSender<Event>| {
             let sender = sender.clone();
             // Nobody listening means that the attempt is over.
-            move |fact| drop(sender.send(Event::Fact(number, fact)))
+            move |fact| drop(sender.send(Event::Fact(number, Box::new(fact))))
         };
         let io = |e: std::io::Error| Failure { class: Class::Io, why: format!("cannot start a thread: {e}") };
         Ok(Attempt {
@@ -161,7 +162,7 @@ impl<'a> Attempt<'a> {
     fn translate(&mut self, event: Event) -> Option<Fact> {
         match event {
             Event::Fact(number, _) | Event::Report(number, _) if number != self.number => None,
-            Event::Fact(_, fact) => Some(fact),
+            Event::Fact(_, fact) => Some(*fact),
             Event::Wish(Wish::Stop) => {
                 self.status.update(|facts| facts.state = State::Stopping);
                 Some(Fact::Stop)
@@ -200,7 +201,9 @@ impl<'a> Attempt<'a> {
                 let age = committed_at.map_or("never".to_owned(), |at| {
                     format!("{:.1} s ago", (clock::now_millis() - at).max(0) as f64 / 1000.0)
                 });
-                tracing::warn!("process {pid} on {host} owns this pipeline; last commit {age}: waiting for it to stop (--takeover does not wait)");
+                tracing::warn!(
+                    "process {pid} on {host} owns this pipeline; last commit {age}: waiting for it to stop (--takeover does not wait)"
+                );
             }
             Decision::Fence { ids } => self.authority.send(Step::Fence(ids))?,
             Decision::Claim(claim) => self.authority.send(Step::Claim(claim))?,
@@ -236,7 +239,9 @@ impl<'a> Attempt<'a> {
             Decision::Publish { snapshot } => self.writer.publish(snapshot),
             Decision::NoteCommitted { snapshot } => self.on_committed(snapshot),
             Decision::HoldRows { epoch } => {
-                tracing::warn!("the commit of epoch {epoch} was slow, a copy of it may be under way: the id is claimed again");
+                tracing::warn!(
+                    "the commit of epoch {epoch} was slow, a copy of it may be under way: the id is claimed again"
+                );
             }
             Decision::Release { epoch } => {
                 self.tell(Command::Released(epoch));

@@ -27,7 +27,10 @@ pub(super) struct AuthorityThread(SyncSender<Step>);
 
 impl AuthorityThread {
     /// Starts the thread. `report` must not block for long.
-    pub(super) fn start(mut authority: Box<dyn Authority>, report: impl Fn(Fact) + Send + 'static) -> std::io::Result<AuthorityThread> {
+    pub(super) fn start(
+        mut authority: Box<dyn Authority>,
+        report: impl Fn(Fact) + Send + 'static,
+    ) -> std::io::Result<AuthorityThread> {
         // The protocol has at most two steps under way (a flush beside nothing else), so the queue never fills.
         let (send, steps) = sync_channel(8);
         std::thread::Builder::new().name("authority".to_owned()).spawn(move || {

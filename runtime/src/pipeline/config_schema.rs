@@ -48,9 +48,13 @@ fn check(schema: &Value, value: &Value, path: &str, faults: &mut Vec<Fault>) {
             match properties.and_then(|properties| properties.get(name)) {
                 Some(schema) => check(schema, value, &path, faults),
                 None if schema["additionalProperties"] == Value::Bool(false) => {
-                    let known: Vec<String> = properties.into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
+                    let known: Vec<String> =
+                        properties.into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
                     let message = format!("the operator knows no config key `{name}`");
-                    faults.push(Fault::error("weir::operator::config", path, message).help(format!("it knows {}", known.join(", "))));
+                    faults.push(
+                        Fault::error("weir::operator::config", path, message)
+                            .help(format!("it knows {}", known.join(", "))),
+                    );
                 }
                 None => {}
             }
@@ -94,7 +98,8 @@ mod tests {
             "properties": { "window": { "type": "string" }, "top": { "type": "integer", "minimum": 1 } },
         });
         assert!(faults(&schema, &json!({ "window": "5s", "top": 3 }), "c").is_empty());
-        let messages = |config| faults(&schema, &config, "c").iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let messages =
+            |config| faults(&schema, &config, "c").iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(messages(json!({ "top": 0, "windw": "5s" })), @r"
         c: the operator's config lacks `window`
         c.top: 0 is below the least value 1

@@ -70,13 +70,20 @@ fn load(operator: &OperatorRef, engine: &Engine, lookup: Option<&Lookup<'_>>) ->
         OperatorRef::Path(path) => read_component(&path.resolved, &path.written)?,
         OperatorRef::Registry { name, version } => match lookup {
             None => {
-                let help = format!("give the registry with --registry DIR, or upload {name}@{version} to a server and apply the pipeline there");
-                return Err(("weir::operator::no_registry", format!("`{name}@{version}` is a registry name, and there is no registry here"), Some(help)));
+                let help = format!(
+                    "give the registry with --registry DIR, or upload {name}@{version} to a server and apply the pipeline there"
+                );
+                return Err((
+                    "weir::operator::no_registry",
+                    format!("`{name}@{version}` is a registry name, and there is no registry here"),
+                    Some(help),
+                ));
             }
             Some(lookup) => lookup(name, version).map_err(|why| ("weir::operator::unknown", why, None))?,
         },
     };
-    Operator::load(engine, &bytes).map_err(|refused| ("weir::operator::refused", format!("{operator}: {refused}"), None))
+    Operator::load(engine, &bytes)
+        .map_err(|refused| ("weir::operator::refused", format!("{operator}: {refused}"), None))
 }
 
 fn read_component(path: &Path, written: &str) -> Result<Vec<u8>, Refusal> {
@@ -85,13 +92,18 @@ fn read_component(path: &Path, written: &str) -> Result<Vec<u8>, Refusal> {
         ("weir::operator::unreadable", format!("cannot read the operator {written}: {e}"), Some(help))
     })?;
     if metadata.is_dir() {
-        return Err(("weir::operator::unreadable", format!("{written} is a folder; an operator is a .wasm file"), None));
+        return Err((
+            "weir::operator::unreadable",
+            format!("{written} is a folder; an operator is a .wasm file"),
+            None,
+        ));
     }
     if metadata.len() > crate::guest::COMPONENT_BYTES_MAX as u64 {
         let (bytes, max) = (metadata.len(), crate::guest::COMPONENT_BYTES_MAX);
         return Err(("weir::operator::refused", format!("{written} has {bytes} bytes; the limit is {max}"), None));
     }
-    std::fs::read(path).map_err(|e| ("weir::operator::unreadable", format!("cannot read the operator {written}: {e}"), None))
+    std::fs::read(path)
+        .map_err(|e| ("weir::operator::unreadable", format!("cannot read the operator {written}: {e}"), None))
 }
 
 /// The parts of JSON Schema that an operator's config is checked against: required and known properties, and their types.

@@ -147,7 +147,13 @@ impl Manager {
     }
 
     /// Applies a pipeline: checks it, keeps it, (re)starts it. Returns whether it is new.
-    pub fn apply(&self, name: &Name, language: Language, text: &str, if_match: Option<u64>) -> Result<(View, bool), Error> {
+    pub fn apply(
+        &self,
+        name: &Name,
+        language: Language,
+        text: &str,
+        if_match: Option<u64>,
+    ) -> Result<(View, bool), Error> {
         let pipeline = self.check(name, language, text)?;
         drop(pipeline);
         let mut entries = self.entries();
@@ -404,7 +410,9 @@ fn fits_a_server(pipeline: &Pipeline) -> Result<(), Error> {
     for source in &pipeline.sources {
         match &source.kind {
             SourceKind::File { path } => relative(format!("sources.{}.path", source.name), path)?,
-            SourceKind::Stdin => return Err(Error::NotHere(format!("sources.{}: a server has no stdin to read", source.name))),
+            SourceKind::Stdin => {
+                return Err(Error::NotHere(format!("sources.{}: a server has no stdin to read", source.name)));
+            }
             SourceKind::Generator(_) | SourceKind::Kafka(_) => {}
         }
     }

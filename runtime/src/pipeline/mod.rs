@@ -16,7 +16,8 @@ pub mod snapshot_store;
 mod status;
 mod writer;
 
-pub use manager::{Error as ManagerError, Language, Manager, View};
+pub use assemble::{KafkaDomain, kafka_domain, kafka_domain_of};
 pub use job::{Checked, Error as JobError, Job, Lookup};
+pub use manager::{Error as ManagerError, Language, Manager, View};
 pub use service::{Handle, Outcome, Service, Settings};
 pub use status::{Checkpointed, Facts, State, Status};

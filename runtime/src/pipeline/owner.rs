@@ -5,7 +5,7 @@ use weir_core::checkpoint::commit::Claim;
 use weir_core::domain::Owner;
 
 /// This process.
-pub fn this_process() -> Owner {
+pub(super) fn this_process() -> Owner {
     Owner {
         host: read("/proc/sys/kernel/hostname").unwrap_or_else(|| "unknown".to_owned()),
         boot_id: boot_id(),
@@ -16,7 +16,7 @@ pub fn this_process() -> Owner {
 }
 
 /// Whether the process that wrote this CLAIM ran on this boot of this host and is no more.
-pub fn is_gone(claim: &Claim) -> bool {
+pub(super) fn is_gone(claim: &Claim) -> bool {
     let ours = boot_id();
     !ours.is_empty() && claim.boot_id == ours && started_at(claim.pid) != Some(claim.started_at)
 }
@@ -63,6 +63,9 @@ mod tests {
         };
         assert!(!is_gone(&claim(owner.pid, owner.started_at, &owner.boot_id)), "we live");
         assert!(is_gone(&claim(owner.pid, owner.started_at - 10_000, &owner.boot_id)), "our pid was another's");
-        assert!(!is_gone(&claim(owner.pid, owner.started_at - 10_000, "another boot")), "of another host nothing is known");
+        assert!(
+            !is_gone(&claim(owner.pid, owner.started_at - 10_000, "another boot")),
+            "of another host nothing is known"
+        );
     }
 }

@@ -102,7 +102,12 @@ impl Writer {
     }
 
     /// Loads a snapshot into working sets, publishes its parts once more, and starts the thread on its database.
-    pub(super) fn restore(&mut self, job: &Job, snapshot: Option<&SnapshotRef>, token: Token) -> Result<Restored, Failure> {
+    pub(super) fn restore(
+        &mut self,
+        job: &Job,
+        snapshot: Option<&SnapshotRef>,
+        token: Token,
+    ) -> Result<Restored, Failure> {
         let loaded = snapshot.map(|snapshot| self.store.load(snapshot)).transpose().map_err(|e| failure(&e))?;
         let manifest = loaded.as_ref().map(|loaded| &loaded.manifest);
         if let Some(manifest) = manifest {
@@ -121,7 +126,9 @@ impl Writer {
             None => Database::create(&files, &live, token),
             Some(loaded) => {
                 let mut nodes: Vec<&mut KeyedState> = states.values_mut().map(|(state, _)| state).collect();
-                Database::restore(&files, &live, token, &loaded.files, &mut nodes, |id| loaded.manifest.name_of_state(id))
+                Database::restore(&files, &live, token, &loaded.files, &mut nodes, |id| {
+                    loaded.manifest.name_of_state(id)
+                })
             }
         };
         let database = database.map_err(|e| failure(&e))?;

@@ -180,10 +180,13 @@ struct Shared {
     log: log::Log,
 }
 
+/// What happens to a frame; `None`: this rule has no opinion.
+type Decide = Box<dyn FnMut(&Frame) -> Option<Act> + Send>;
+
 struct Rule {
     /// What the client's id begins with.
     client: String,
-    decide: Box<dyn FnMut(&Frame) -> Option<Act> + Send>,
+    decide: Decide,
 }
 
 impl Shared {

@@ -76,7 +76,8 @@ impl Difference {
 fn per_key<'a>(rows: &'a [String], key: Option<&str>) -> BTreeMap<String, Vec<&'a str>> {
     let mut keys: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for row in rows {
-        let value = key.and_then(|pointer| serde_json::from_str::<serde_json::Value>(row).ok()?.pointer(pointer).cloned());
+        let value =
+            key.and_then(|pointer| serde_json::from_str::<serde_json::Value>(row).ok()?.pointer(pointer).cloned());
         let key = value.map_or_else(|| row.clone(), |value| value.to_string());
         keys.entry(key).or_default().push(row);
     }
@@ -98,10 +99,21 @@ mod tests {
             let d = compare(&truth, &rows(output), Some("/k"));
             (d.lost, d.doubled, d.reordered)
         };
-        assert_eq!(check(&[r#"{"k":"b","n":1}"#, r#"{"k":"a","n":1}"#, r#"{"k":"a","n":2}"#]), (0, 0, 0), "keys may interleave");
+        assert_eq!(
+            check(&[r#"{"k":"b","n":1}"#, r#"{"k":"a","n":1}"#, r#"{"k":"a","n":2}"#]),
+            (0, 0, 0),
+            "keys may interleave"
+        );
         assert_eq!(check(&[r#"{"k":"a","n":2}"#, r#"{"k":"a","n":1}"#, r#"{"k":"b","n":1}"#]), (0, 0, 1));
         assert_eq!(check(&[r#"{"k":"a","n":1}"#, r#"{"k":"a","n":2}"#]), (1, 0, 0));
-        assert_eq!(check(&[r#"{"k":"a","n":1}"#, r#"{"k":"a","n":1}"#, r#"{"k":"a","n":2}"#, r#"{"k":"b","n":1}"#]), (0, 1, 0));
-        assert_eq!(check(&[r#"{"k":"a","n":1}"#, r#"{"k":"a","n":3}"#, r#"{"k":"b","n":1}"#]), (1, 1, 0), "a wrong row");
+        assert_eq!(
+            check(&[r#"{"k":"a","n":1}"#, r#"{"k":"a","n":1}"#, r#"{"k":"a","n":2}"#, r#"{"k":"b","n":1}"#]),
+            (0, 1, 0)
+        );
+        assert_eq!(
+            check(&[r#"{"k":"a","n":1}"#, r#"{"k":"a","n":3}"#, r#"{"k":"b","n":1}"#]),
+            (1, 1, 0),
+            "a wrong row"
+        );
     }
 }

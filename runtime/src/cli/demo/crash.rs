@@ -14,7 +14,7 @@ use crate::clock;
 use crate::pipeline::Checked;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// A pipeline from a generator or a file into files
     file: PathBuf,
     /// How often to kill it
@@ -64,8 +64,16 @@ fn suits(checked: &Checked) -> Result<(), String> {
         match &source.kind {
             SourceKind::File { .. } => {}
             SourceKind::Generator(generator) if generator.count.is_some() => {}
-            SourceKind::Generator(_) => return Err(format!("generator `{}` has no `count`: it never ends", source.name)),
-            other => return Err(format!("source `{}` is {}; the demo reads generators and files", source.name, other.as_str())),
+            SourceKind::Generator(_) => {
+                return Err(format!("generator `{}` has no `count`: it never ends", source.name));
+            }
+            other => {
+                return Err(format!(
+                    "source `{}` is {}; the demo reads generators and files",
+                    source.name,
+                    other.as_str()
+                ));
+            }
         }
     }
     match checked.pipeline.sinks.iter().find(|sink| !matches!(sink.kind, SinkKind::File { .. })) {
@@ -133,7 +141,9 @@ fn records_in(checked: &Checked) -> Result<u64, String> {
 /// How long the sources take at their rates.
 fn expected_time(checked: &Checked) -> Option<Duration> {
     let time = |source: &weir_core::graph::spec::Source| match &source.kind {
-        SourceKind::Generator(generator) => Some(Duration::from_secs_f64(generator.count? as f64 / generator.rate? as f64)),
+        SourceKind::Generator(generator) => {
+            Some(Duration::from_secs_f64(generator.count? as f64 / generator.rate? as f64))
+        }
         _ => None,
     };
     checked.pipeline.sources.iter().filter_map(time).max()

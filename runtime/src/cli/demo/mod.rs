@@ -7,7 +7,7 @@ mod crash;
 use super::Exit;
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+pub(in crate::cli) enum Command {
     /// Kill a pipeline with SIGKILL at random moments and count what was lost or doubled
     Crash(crash::Arguments),
 }

@@ -25,7 +25,10 @@ impl Folders {
 
     fn folder(&self, part: &StagedPart) -> std::io::Result<&Path> {
         self.0.get(&part.sink).map(PathBuf::as_path).ok_or_else(|| {
-            std::io::Error::other(format!("the snapshot holds a part of the file sink `{}`, which is not in the pipeline", part.sink))
+            std::io::Error::other(format!(
+                "the snapshot holds a part of the file sink `{}`, which is not in the pipeline",
+                part.sink
+            ))
         })
     }
 
@@ -46,7 +49,9 @@ impl Folders {
         }
         if bytes != part.bytes {
             let (staged, expected) = (&part.staged, part.bytes);
-            return Err(std::io::Error::other(format!("{staged} has {bytes} bytes, {expected} were written: another process writes here")));
+            return Err(std::io::Error::other(format!(
+                "{staged} has {bytes} bytes, {expected} were written: another process writes here"
+            )));
         }
         part.sha256 = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
         File::open(staging)?.sync_all()
@@ -64,7 +69,13 @@ impl Folders {
                 }
                 // Renamed by an attempt before this one; whoever reads the output may have moved it on since.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(std::io::Error::other(format!("cannot rename {} to {}: {e}", from.display(), to.display()))),
+                Err(e) => {
+                    return Err(std::io::Error::other(format!(
+                        "cannot rename {} to {}: {e}",
+                        from.display(),
+                        to.display()
+                    )));
+                }
             }
         }
         Ok(())

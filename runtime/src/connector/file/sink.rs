@@ -55,10 +55,16 @@ impl Sink for FileSink {
         }
         for slot in range.clone() {
             let Some(value) = rows.values.get(slot) else {
-                return Err(Error::Record { slot, message: "a row without a value cannot be a line of a file".to_owned() });
+                return Err(Error::Record {
+                    slot,
+                    message: "a row without a value cannot be a line of a file".to_owned(),
+                });
             };
             if memchr::memchr(b'\n', value).is_some() {
-                return Err(Error::Record { slot, message: "a value with a newline cannot be a line of a file".to_owned() });
+                return Err(Error::Record {
+                    slot,
+                    message: "a value with a newline cannot be a line of a file".to_owned(),
+                });
             }
             let Some(part) = &mut self.part else { break };
             let written = part.file.write_all(value).and_then(|()| part.file.write_all(b"\n"));

@@ -8,7 +8,7 @@ use std::path::Path;
 use weir_core::checkpoint::manifest::SourcePositions;
 use weir_core::record::Batch;
 
-use crate::connector::{Error, Polled, ROWS_MAX, BATCH_BYTES_MAX, Source, SplitStatus};
+use crate::connector::{BATCH_BYTES_MAX, Error, Polled, ROWS_MAX, Source, SplitStatus};
 
 /// See the module.
 pub struct FileSource {
@@ -34,7 +34,9 @@ impl FileSource {
         let end = split.and_then(|split| split.end).map_or(metadata.len(), |end| end.max(0) as u64);
         if metadata.len() < end {
             let (path, bytes) = (path.display(), metadata.len());
-            return Err(Error::Halt(format!("{path} has {bytes} bytes, but {end} were there at the first start: it was cut")));
+            return Err(Error::Halt(format!(
+                "{path} has {bytes} bytes, but {end} were there at the first start: it was cut"
+            )));
         }
         let mut file = BufReader::with_capacity(256 << 10, file);
         let line = count_lines(&mut file, position).map_err(|e| fail("read", e))?;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
 use weir_core::checkpoint::commit::{Claim, Commit, VERSION};
@@ -54,7 +54,7 @@ fn topic(name: &str, partitions: i32, config: &[(&str, &str)]) -> String {
 }
 
 fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
-    let begun = Instant::now();
+    let begun = crate::clock::now();
     while !is_true() {
         assert!(begun.elapsed() < PATIENCE, "waited too long for {what}");
         std::thread::park_timeout(Duration::from_millis(5));
@@ -63,7 +63,7 @@ fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
 
 /// A waker and where its calls arrive.
 fn waker() -> (Waker, Receiver<()>) {
-    let (sender, receiver) = channel();
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1024);
     let sender = Mutex::new(sender);
     let wake = move || {
         let _ = sender.lock().expect("no panic").send(());
@@ -609,7 +609,7 @@ fn offsets_that_retention_has_removed_stop_the_pipeline_with_both_offsets() {
         !out.is_empty()
     });
     delete_records(&busy, 0, 2_150);
-    let begun = Instant::now();
+    let begun = crate::clock::now();
     let error = loop {
         assert!(begun.elapsed() < PATIENCE, "read {} rows and no error", out.len());
         match source.poll(&mut out) {

@@ -44,7 +44,12 @@ impl SnapshotStore {
     }
 
     /// Removes these snapshots, then these files, but for those that `in_use` names.
-    pub fn remove(&self, manifests: &[(Epoch, Token)], files: &[String], in_use: Option<&StateFiles>) -> Result<(), Error> {
+    pub fn remove(
+        &self,
+        manifests: &[(Epoch, Token)],
+        files: &[String],
+        in_use: Option<&StateFiles>,
+    ) -> Result<(), Error> {
         let mut collector = Collector::default();
         // Order: a manifest goes before its files, so that no manifest ever names what is gone.
         for (epoch, token) in manifests {

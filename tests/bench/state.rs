@@ -1,5 +1,10 @@
-//! What the working set costs per record, without guest and Kafka: `cargo run --release --example state_bench`.
+//! What the working set costs per record, without guest and Kafka: `.ci/cargo bench --workspace --bench state`.
 //! Prints nanoseconds per record in short windows, the tenth best of a hundred, so that other work counts little.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark measures time, and ends at the first surprise"
+)]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,9 +1,14 @@
 //! What a record costs in `connector/kafka`, in CPU time of the whole process (user + sys), librdkafka's threads included.
 //!
-//! `WEIR_TEST_BROKERS=127.0.0.1:9092 cargo run --release -p weir --example kafka_bench -- [million rows] [compression]`
+//! `WEIR_TEST_BROKERS=127.0.0.1:9092 .ci/cargo bench --workspace --bench kafka -- [million rows] [compression]`
 //!
 //! Produces rows of 82 bytes into a new topic with two partitions, in transactions of 100,000, and reads them back. The
 //! first tenth of each part is warm-up and not counted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark measures time, and ends at the first surprise"
+)]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -97,6 +102,7 @@ fn consume(cluster: &Cluster, topic: &str, rows: usize) -> Result<(), Box<dyn Er
         match source.poll(&mut out)? {
             Polled::Rows => meter.count(out.len()),
             Polled::Empty => std::thread::park_timeout(Duration::from_millis(100)),
+            Polled::Later(wait) => std::thread::park_timeout(wait),
             Polled::Ended => break,
         }
     }

@@ -1,0 +1,106 @@
+//! A folder of a test's own with pipelines of files in it: writes input and pipeline files, runs weir there, reads what was
+//! published, and the operators of `tests/guests` as components. It judges nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use weir_tests::process::{Finished, Weir};
+use weir_tests::repository;
+
+/// Longer than anything here takes, restarts of a failing pipeline included.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(crate) struct Place(tempfile::TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Writes `p.toml`.
+    pub(crate) fn pipeline(&self, text: &str) {
+        self.write("p.toml", text);
+    }
+
+    /// `weir run p.toml --state state`, with warnings, errors and what guests say.
+    pub(crate) fn run(&self) -> Weir {
+        Weir::run("p.toml", "state").directory(self.0.path()).env("WEIR_LOG", "warn,guest=info")
+    }
+
+    #[track_caller]
+    pub(crate) fn finish(&self) -> Finished {
+        self.run().finish(SOON)
+    }
+
+    /// The rows that a file sink has published, in order.
+    pub(crate) fn rows(&self, sink: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(sink)) else { return Vec::new() };
+        let mut parts: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        parts.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        parts.sort();
+        let text: String = parts.iter().map(|part| fs::read_to_string(part).unwrap()).collect();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Everything below the folder, by its relative path; folders have no content.
+    pub(crate) fn content(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+        let mut found = BTreeMap::new();
+        walk(self.0.path(), self.0.path(), &mut found);
+        found
+    }
+}
+
+fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.strip_prefix(root).unwrap().to_owned();
+        if path.is_dir() {
+            found.insert(name, None);
+            walk(root, &path, found);
+        } else {
+            found.insert(name, Some(fs::read(&path).unwrap()));
+        }
+    }
+}
+
+/// The component of an operator in `tests/guests`, built where it is not.
+pub(crate) fn guest(name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let component = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.wasm", std::process::id()));
+    if component.is_file() {
+        return component;
+    }
+    let guests = repository().join("tests/guests");
+    let module = guests.join("target/wasm32-unknown-unknown/release").join(format!("{name}.wasm"));
+    if !module.is_file() {
+        assert!(Command::new("sh").arg(guests.join("build.sh")).status().unwrap().success(), "tests/guests/build.sh");
+    }
+    let core = fs::read(&module).unwrap();
+    fs::write(&component, weir::guest::component::componentize(&core).unwrap()).unwrap();
+    component
+}
+
+/// A component or module that is kept as text.
+pub(crate) fn guest_text(name: &str) -> Vec<u8> {
+    wat::parse_file(repository().join("tests/guests").join(format!("{name}.wat"))).unwrap()
+}
+
+/// JSON lines `{"k":…,"n":…,"ts":…}`, `n` from 1, 17 keys, a millisecond of event time each.
+pub(crate) fn numbered_lines(count: u64) -> Vec<String> {
+    let line = |n| format!(r#"{{"k":"k{}","n":{n},"ts":{}}}"#, n % 17, 1_700_000_000_000 + n);
+    (1..=count).map(line).collect()
+}
