@@ -1,3 +1,5 @@
+//! The rules of ip-count, natively: windows, lateness, the port late, replays.
+
 use weir_sdk::Domain;
 use weir_sdk::testing::{TestHost, TestRow, record};
 

@@ -1,3 +1,5 @@
+//! The test host behaves as the real one: ordinals, overlays, timers, ports.
+
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use super::*;

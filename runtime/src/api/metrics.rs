@@ -12,9 +12,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Running;
 use crate::clock;
-use crate::dataflow::NodeMetrics;
-use crate::guest::Reason;
-use crate::pipeline::Facts;
+
+use crate::pipeline::{Facts, NodeMetrics, Reason};
 
 /// All metrics of these pipelines.
 pub fn encode(pipelines: &[Running]) -> Result<String, fmt::Error> {

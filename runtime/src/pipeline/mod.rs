@@ -16,6 +16,9 @@ pub mod snapshot_store;
 mod status;
 mod writer;
 
+/// What a running pipeline counts.
+pub use crate::dataflow::{Metrics, NodeMetrics};
+pub use crate::guest::Reason;
 pub use assemble::{KafkaDomain, kafka_domain, kafka_domain_of};
 pub use job::{Checked, Error as JobError, Job, Lookup};
 pub use manager::{Error as ManagerError, Language, Manager, View};
