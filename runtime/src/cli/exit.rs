@@ -1,4 +1,4 @@
-//! Exit codes, and whether a terminal shows colour. `interface.md` pins the codes: docs/exit-codes.md shows them to users.
+//! Exit codes, and whether a terminal shows colour. docs/cli.md shows the codes to users; they never change.
 
 use std::io::IsTerminal;
 

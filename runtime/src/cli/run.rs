@@ -106,7 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 /// `.weir/<name>` in the folder of the pipeline file.
 pub(super) fn default_state(file: &Path, checked: &Checked) -> PathBuf {
-    let folder = file.parent().unwrap_or(Path::new("."));
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     folder.join(".weir").join(checked.pipeline.name.as_str())
 }
 

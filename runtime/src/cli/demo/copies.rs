@@ -17,7 +17,8 @@ pub(super) struct Copy {
 pub(super) fn copy(original: &Path, folder: &Path, fast: bool) -> Result<Copy, String> {
     let text = std::fs::read_to_string(original).map_err(|e| format!("cannot read {}: {e}", original.display()))?;
     let mut table: Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
-    let home = original.parent().unwrap_or(Path::new("."));
+    // A path without a folder is in the current one.
+    let home = original.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let home = home.canonicalize().map_err(|e| format!("cannot read {}: {e}", home.display()))?;
     let mut outputs = Vec::new();
     each(&mut table, "sources", |_, source| {

@@ -243,7 +243,8 @@ unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, err: c_int, reason: *cons
         *trouble = Some((code, reason.clone()));
     }
     if is_news {
-        tracing::warn!(target: "weir::kafka", brokers = shared.brokers, code = code.name(), "{reason}");
+        // Said again at every attempt to connect, many times a second: the failure that ends the attempt says it well.
+        tracing::debug!(target: "weir::kafka", brokers = shared.brokers, code = code.name(), "{reason}");
     }
 }
 

@@ -107,6 +107,18 @@ fn guarantee_can_be_given(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
             faults.push(Fault::error("weir::config::event_time", path, message).help(help));
         }
     }
+    if guarantee == Guarantee::AtLeastOnce {
+        let message = "at-least-once comes later";
+        let help = "write guarantee = \"exactly-once\", which is the default";
+        faults.push(Fault::error("weir::config::later", "checkpoint.guarantee", message).help(help));
+    }
+    for sink in &pipeline.sinks {
+        if guarantee == Guarantee::None && matches!(sink.kind, SinkKind::Kafka(_)) {
+            let message = "a Kafka sink writes in transactions, so the guarantee \"none\" comes later for it";
+            let path = format!("sinks.{}.type", sink.name);
+            faults.push(Fault::error("weir::config::guarantee", path, message).help("leave the guarantee at exactly-once"));
+        }
+    }
     for sink in pipeline.sinks.iter().filter(|_| guarantee != Guarantee::None) {
         let message = match sink.kind {
             SinkKind::Stdout => "stdout stands outside the guarantee: after a failure rows can appear again",
