@@ -8,10 +8,13 @@ use super::{Exit, load};
 pub(super) struct Arguments {
     /// The pipeline file
     file: PathBuf,
+    /// Where operators that are named `name@version` are found: the --data folder of `weir serve`, or its registry
+    #[arg(long, value_name = "DIR")]
+    registry: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    match load::load(&arguments.file, None) {
+    match load::load(&arguments.file, arguments.registry.as_deref()) {
         Ok(checked) => {
             let pipeline = &checked.pipeline;
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });

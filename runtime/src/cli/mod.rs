@@ -8,6 +8,7 @@ mod exit;
 mod inspect;
 mod load;
 mod run;
+mod serve;
 mod status_line;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -48,6 +49,8 @@ enum Format {
 enum Command {
     /// Run a pipeline until its input ends, or until it is stopped
     Run(run::Arguments),
+    /// Serve pipelines and operators over HTTP until stopped
+    Serve(serve::Arguments),
     /// Check a pipeline file and its operators without running anything
     Check(check::Arguments),
     /// Build the operator in this crate: a component below target/weir
@@ -68,6 +71,7 @@ pub fn main(arguments: Arguments) -> Exit {
     }
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
@@ -84,7 +88,11 @@ fn start_logging(arguments: &Arguments) {
         (false, _) => "trace",
     };
     // librdkafka and the compiler have their own words; they come with -v.
-    let default = if arguments.verbose == 0 { format!("warn,weir={level},guest={level}") } else { format!("info,weir={level},guest={level}") };
+    let default = if arguments.verbose == 0 {
+        format!("warn,weir={level},guest={level}")
+    } else {
+        format!("info,weir={level},guest={level}")
+    };
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match arguments.log_format {
