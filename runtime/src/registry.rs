@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 use weir_core::ids::Name;
 
 use crate::clock;
-use crate::guest::{Engine, Inspection, Operator, RefusedComponent};
+/// What those who serve a registry need of guests.
+pub use crate::guest::{COMPONENT_BYTES_MAX, Engine};
+use crate::guest::{Inspection, Operator, RefusedComponent};
+
+const VERSION_BYTES_MAX: usize = 64;
 
 /// What is kept about a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +117,9 @@ impl Registry {
 
     /// Checks and keeps a component. When it returns, the version survives a power cut.
     pub fn put(&self, name: &Name, version: &str, bytes: &[u8]) -> Result<Uploaded, Error> {
-        let semver = semver::Version::parse(version).map_err(|_| Error::BadVersion(version.to_owned()))?;
+        // The length: it becomes part of a file's name.
+        let semver = semver::Version::parse(version).ok().filter(|_| version.len() <= VERSION_BYTES_MAX);
+        let semver = semver.ok_or_else(|| Error::BadVersion(version.to_owned()))?;
         let operator = Operator::load(&self.engine, bytes)?;
         let inspection = operator.inspection().clone();
         let key = (name.to_string(), semver.to_string());
@@ -155,6 +161,10 @@ impl Registry {
         let list = self.list(Some(name));
         let exact = list.iter().find(|v| v.version == version);
         let newest = || {
+            // Three numbers are one version, not "this or a compatible one": what a pipeline pins never moves.
+            if semver::Version::parse(version).is_ok() {
+                return None;
+            }
             let wanted = semver::VersionReq::parse(version).ok()?;
             list.iter().rev().find(|v| semver::Version::parse(&v.version).is_ok_and(|v| wanted.matches(&v)))
         };

@@ -1,11 +1,22 @@
 //! HTTP: routes, one file per resource. Never reaches past `pipeline` and `registry`.
 
+mod auth;
+mod body;
 pub mod metrics;
+mod operators;
+mod pipelines;
 pub mod probes;
+mod problem;
+mod server;
+mod token;
 
 use std::net::SocketAddr;
 
-use crate::pipeline::Handle;
+use axum::Router;
+
+use crate::pipeline::{Handle, Manager};
+
+pub use server::{Server, StartError};
 
 /// What the routes of one running pipeline know.
 #[derive(Clone)]
@@ -16,14 +27,27 @@ pub struct Running {
     pub handle: Handle,
 }
 
+/// Whose probes and metrics are shown.
+#[derive(Clone)]
+pub enum Watched {
+    /// The one pipeline of a `weir run`.
+    One(Running),
+    /// Whatever a server runs at the moment of the question.
+    All(Manager),
+}
+
 /// Serves metrics and probes of one pipeline from a thread of its own, for the life of the process. Returns the address
 /// that was bound.
 pub fn serve_pipeline(address: &str, running: Running) -> std::io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind(address)?;
+    spawn(listener, probes::routes(Watched::One(running)))
+}
+
+/// Answers on a thread of its own, for the life of the process.
+fn spawn(listener: std::net::TcpListener, routes: Router) -> std::io::Result<SocketAddr> {
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let routes = probes::routes(vec![running]);
     std::thread::Builder::new().name("http".to_owned()).spawn(move || {
         runtime.block_on(async move {
             let served = match tokio::net::TcpListener::from_std(listener) {
@@ -31,7 +55,7 @@ pub fn serve_pipeline(address: &str, running: Running) -> std::io::Result<Socket
                 Err(e) => Err(e),
             };
             if let Err(e) = served {
-                tracing::error!("metrics and probes ended: {e}");
+                tracing::error!("HTTP ended: {e}");
             }
         });
     })?;

@@ -6,41 +6,64 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Running, metrics};
+use super::problem::{Problem, blocking};
+use super::{Running, Watched, metrics};
 use crate::pipeline::State;
 
 /// The routes.
-pub fn routes(pipelines: Vec<Running>) -> Router {
+pub fn routes(watched: Watched) -> Router {
     Router::new()
         .route("/metrics", get(show_metrics))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/startupz", get(ready))
         .route("/version", get(|| async { concat!(env!("CARGO_PKG_VERSION"), "\n") }))
-        .with_state(pipelines)
+        .with_state(watched)
 }
 
-async fn show_metrics(Extract(pipelines): Extract<Vec<Running>>) -> Response {
+async fn show_metrics(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match metrics::encode(&pipelines) {
-        Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")).into_response(),
-    }
+    let text =
+        blocking(move || metrics::encode(&watched.running()).map_err(|e| Problem::internal(e.to_string()))).await?;
+    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
-/// Names every pipeline that is not running.
-async fn ready(Extract(pipelines): Extract<Vec<Running>>) -> Response {
-    let mut waiting = String::new();
-    for pipeline in &pipelines {
-        pipeline.handle.status.read(|facts| {
-            if !matches!(facts.state, State::Running | State::Stopped) {
-                let problem = facts.problem.as_deref().unwrap_or("no problem known");
-                waiting.push_str(&format!("{} is {}: {problem}\n", pipeline.name, facts.state.as_str()));
-            }
-        });
-    }
-    match waiting.is_empty() {
+/// Names every pipeline that should run and does not.
+async fn ready(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
+    let waiting = blocking(move || Ok::<_, Problem>(watched.waiting())).await?;
+    Ok(match waiting.is_empty() {
         true => "ok\n".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, waiting).into_response(),
+    })
+}
+
+impl Watched {
+    fn running(&self) -> Vec<Running> {
+        match self {
+            Watched::One(running) => vec![running.clone()],
+            Watched::All(manager) => {
+                let handles = manager.handles().into_iter();
+                handles.map(|(name, handle)| Running { name: name.to_string(), handle }).collect()
+            }
+        }
+    }
+
+    /// A line per pipeline that is not as it should be.
+    fn waiting(&self) -> String {
+        let line = |name: &str, state: State, problem: Option<&str>| match state {
+            // Somebody asked for the stop, or the input ended.
+            State::Running | State::Stopping | State::Stopped => String::new(),
+            state => format!("{name} is {}: {}\n", state.as_str(), problem.unwrap_or("no problem known")),
+        };
+        match self {
+            Watched::One(Running { name, handle }) => handle.status.read(|facts| match facts.state {
+                State::Stopping => format!("{name} is stopping\n"),
+                state => line(name, state, facts.problem.as_deref()),
+            }),
+            Watched::All(manager) => {
+                let views = manager.list().into_iter();
+                views.map(|view| line(view.name.as_str(), view.state, view.problem.as_deref())).collect()
+            }
+        }
     }
 }

@@ -15,10 +15,13 @@ pub(super) struct Arguments {
     /// Ask the broker too: topics, rights, limits. Leaves no trace
     #[arg(long)]
     connect: bool,
+    /// Where operators that are named `name@version` are found: the --data folder of `weir serve`, or its registry
+    #[arg(long, value_name = "DIR")]
+    registry: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    match load::load(&arguments.file, None) {
+    match load::load(&arguments.file, arguments.registry.as_deref()) {
         Ok(checked) => {
             let pipeline = &checked.pipeline;
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });

@@ -8,6 +8,7 @@ mod exit;
 mod inspect;
 mod load;
 mod run;
+mod serve;
 mod status_line;
 mod txn;
 
@@ -49,6 +50,8 @@ enum Format {
 enum Command {
     /// Run a pipeline until its input ends, or until it is stopped
     Run(run::Arguments),
+    /// Serve pipelines and operators over HTTP until stopped
+    Serve(serve::Arguments),
     /// Check a pipeline file and its operators without running anything
     Check(check::Arguments),
     /// Build the operator in this crate: a component below target/weir
@@ -72,6 +75,7 @@ pub fn main(arguments: Arguments) -> Exit {
     }
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -8,7 +8,7 @@ use weir_core::graph::spec::Guarantee;
 
 use super::{Exit, load, status_line};
 use crate::api::{self, Running};
-use crate::pipeline::{Checked, Handle, Job, JobError, Service, Settings, folder};
+use crate::pipeline::{Checked, Job, JobError, Service, Settings, folder};
 
 /// Signals within this time are one.
 const ONE_SIGNAL: Duration = Duration::from_millis(300);
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// Do not wait for an owner that may still live
     #[arg(long)]
     takeover: bool,
-    /// Where operators that are named `name@version` are found
+    /// Where operators that are named `name@version` are found: the --data folder of `weir serve`, or its registry
     #[arg(long, value_name = "DIR")]
     registry: Option<PathBuf>,
 }
@@ -44,7 +44,7 @@ enum From {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let checked = match load::load(&arguments.file, None) {
+    let checked = match load::load(&arguments.file, arguments.registry.as_deref()) {
         Ok(checked) => checked,
         Err(exit) => return exit,
     };
@@ -78,7 +78,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let name = job.pipeline().name.clone();
     let settings = Settings { start, takeover: arguments.takeover };
     let (service, handle) = Service::new(job, settings);
-    if let Err(e) = stop_on_signals(&handle) {
+    let stopped = handle.clone();
+    if let Err(e) = stop_on_signals(move || stopped.stop()) {
         eprintln!("error: cannot watch for signals: {e}");
         return Exit::Failed;
     }
@@ -130,10 +131,9 @@ fn announce(job: &Job, state: &Path) {
 }
 
 /// The first SIGTERM or Ctrl-C asks for a last checkpoint; the second ends the process at once.
-fn stop_on_signals(handle: &Handle) -> std::io::Result<()> {
+pub(super) fn stop_on_signals(mut stop: impl FnMut() + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
-    let handle = handle.clone();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut first: Option<std::time::Instant> = None;
         for _ in &mut signals {
@@ -147,7 +147,7 @@ fn stop_on_signals(handle: &Handle) -> std::io::Result<()> {
             }
             first = Some(crate::clock::now());
             tracing::info!("stopping: a last checkpoint, then the end (a second signal ends at once)");
-            handle.stop();
+            stop();
         }
     })?;
     Ok(())

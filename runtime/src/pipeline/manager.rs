@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use weir_core::domain::Start;
+use weir_core::graph::fault::Fault;
 use weir_core::graph::spec::{FilePath, OperatorRef, Pipeline, SinkKind, SourceKind};
 use weir_core::ids::Name;
 
@@ -80,9 +82,18 @@ pub enum Error {
         /// In the text.
         file: Name,
     },
-    /// What a server does not allow.
-    #[error("{0}")]
-    NotHere(String),
+    /// What deleting commits first could not be committed.
+    #[error("the reset could not be committed, nothing was deleted: {0}")]
+    NotReset(String),
+    /// Somebody deletes it right now.
+    #[error("pipeline `{0}` is being deleted: try again when it is gone")]
+    Deleting(Name),
+    /// It was told to stop and commits its last checkpoint.
+    #[error("pipeline `{0}` is still stopping: try again when its state is `stopped`")]
+    Stopping(Name),
+    /// The server stops.
+    #[error("the server is stopping: try again when it is back")]
+    ShuttingDown,
     /// `If-Match` names another revision.
     #[error("the pipeline is at revision {0}")]
     Changed(u64),
@@ -101,10 +112,26 @@ pub enum Error {
 
 struct Entry {
     record: Record,
+    /// The door to its service; stays when the service has ended, for its last words.
     handle: Option<Handle>,
     thread: Option<std::thread::JoinHandle<()>>,
     /// Why it could not even be started.
     problem: Option<String>,
+    /// Its files are going: it stays in the list so that nobody starts a new one in the same folder.
+    is_being_deleted: bool,
+}
+
+impl Entry {
+    fn new(record: Record) -> Entry {
+        Entry { record, handle: None, thread: None, problem: None, is_being_deleted: false }
+    }
+
+    /// Whether something of it still works on its state folder.
+    fn is_live(&self) -> bool {
+        let works = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        // A service at rest may need another moment to give its folder back; whoever needs the folder joins the thread.
+        works && !self.handle.as_ref().is_some_and(|handle| handle.status.read(|facts| is_final(facts.state)))
+    }
 }
 
 /// See the module.
@@ -115,6 +142,8 @@ struct Inner {
     data: PathBuf,
     registry: Arc<Registry>,
     entries: Mutex<BTreeMap<Name, Entry>>,
+    /// Changed only under the lock of `entries`: from then on nothing is started.
+    is_shutting_down: AtomicBool,
 }
 
 impl Manager {
@@ -122,7 +151,12 @@ impl Manager {
     pub fn open(data: &Path, registry: Arc<Registry>) -> Result<Manager, Error> {
         let specs = data.join("specs");
         fs::create_dir_all(&specs).map_err(|source| Error::Io { path: specs.clone(), source })?;
-        let manager = Manager(Arc::new(Inner { data: data.to_owned(), registry, entries: Mutex::default() }));
+        let manager = Manager(Arc::new(Inner {
+            data: data.to_owned(),
+            registry,
+            entries: Mutex::default(),
+            is_shutting_down: AtomicBool::new(false),
+        }));
         let io = |source| Error::Io { path: specs.clone(), source };
         for file in fs::read_dir(&specs).map_err(io)? {
             let path = file.map_err(io)?.path();
@@ -132,12 +166,12 @@ impl Manager {
             let bytes = fs::read(&path).map_err(io)?;
             let record: Record = serde_json::from_slice(&bytes).map_err(|e| Error::Io { path, source: e.into() })?;
             let name = record.name.clone();
+            let mut entry = Entry::new(record);
             let mut entries = manager.entries();
-            let runs = record.desired == Desired::Running;
-            entries.insert(name.clone(), Entry { record, handle: None, thread: None, problem: None });
-            if runs && let Some(entry) = entries.get_mut(&name) {
-                manager.start(entry);
+            if entry.record.desired == Desired::Running {
+                manager.start(&mut entry);
             }
+            entries.insert(name, entry);
         }
         Ok(manager)
     }
@@ -154,9 +188,14 @@ impl Manager {
         text: &str,
         if_match: Option<u64>,
     ) -> Result<(View, bool), Error> {
-        let pipeline = self.check(name, language, text)?;
-        drop(pipeline);
+        drop(self.check(name, language, text)?);
         let mut entries = self.entries();
+        if self.is_shutting_down() {
+            return Err(Error::ShuttingDown);
+        }
+        if entries.get(name).is_some_and(|entry| entry.is_being_deleted) {
+            return Err(Error::Deleting(name.clone()));
+        }
         let revision = entries.get(name).map(|entry| entry.record.revision);
         if let Some(wanted) = if_match
             && revision != Some(wanted)
@@ -172,12 +211,7 @@ impl Manager {
             text: text.to_owned(),
         };
         self.keep(&record)?;
-        let entry = entries.entry(name.clone()).or_insert_with(|| Entry {
-            record: record.clone(),
-            handle: None,
-            thread: None,
-            problem: None,
-        });
+        let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(record.clone()));
         entry.record = record;
         self.start(entry);
         Ok((view(entry), created))
@@ -195,7 +229,10 @@ impl Manager {
         if loaded.spec.name != *name {
             return Err(Error::OtherName { path: name.clone(), file: loaded.spec.name.clone() });
         }
-        fits_a_server(&loaded.spec)?;
+        let misfits = misfits(&loaded.spec);
+        if !misfits.is_empty() {
+            return Err(Error::Invalid(loaded.faults(misfits)));
+        }
         let registry = Arc::clone(&self.0.registry);
         let lookup = move |name: &Name, version: &str| registry.lookup(name, version);
         Checked::new(loaded.spec.clone(), self.0.registry.engine(), Some(&lookup))
@@ -228,10 +265,19 @@ impl Manager {
     /// Asks for a last checkpoint and the end. Kept durably: a stop survives a kill of the server.
     pub fn stop(&self, name: &str) -> Result<View, Error> {
         let mut entries = self.entries();
+        if self.is_shutting_down() {
+            return Err(Error::ShuttingDown);
+        }
         let entry = entries.get_mut(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
-        let record = Record { desired: Desired::Stopped, ..entry.record.clone() };
-        self.keep(&record)?;
-        entry.record = record;
+        if entry.is_being_deleted {
+            return Err(Error::Deleting(entry.record.name.clone()));
+        }
+        if entry.record.desired != Desired::Stopped {
+            let record = Record { desired: Desired::Stopped, ..entry.record.clone() };
+            self.keep(&record)?;
+            entry.record = record;
+        }
+        // Without a handle it is still being started: `run` sees the record and does not go on.
         if let Some(handle) = &entry.handle {
             handle.stop();
         }
@@ -240,26 +286,44 @@ impl Manager {
 
     /// Deletes a stopped pipeline: the reset is committed first, then its files go.
     pub fn delete(&self, name: &str) -> Result<(), Error> {
-        let mut entry = {
+        let (record, thread) = {
             let mut entries = self.entries();
-            let entry = entries.get(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
-            if is_live(entry) {
-                return Err(Error::Running(entry.record.name.clone()));
+            if self.is_shutting_down() {
+                return Err(Error::ShuttingDown);
             }
-            entries.remove(name).ok_or_else(|| Error::Unknown(name.to_owned()))?
+            let entry = entries.get_mut(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
+            let name = entry.record.name.clone();
+            match (entry.is_being_deleted, entry.is_live(), entry.record.desired) {
+                (true, ..) => return Err(Error::Deleting(name)),
+                (false, true, Desired::Running) => return Err(Error::Running(name)),
+                (false, true, Desired::Stopped) => return Err(Error::Stopping(name)),
+                (false, false, _) => {}
+            }
+            // Durable before anything goes: a kill half-way must not let it run again from nothing.
+            let record = Record { desired: Desired::Stopped, ..entry.record.clone() };
+            self.keep(&record)?;
+            entry.record = record;
+            entry.is_being_deleted = true;
+            (entry.record.clone(), entry.thread.take())
         };
-        if let Some(thread) = entry.thread.take() {
+        if let Some(thread) = thread {
             // It has ended, or is about to: its status says so.
             let _ = thread.join();
         }
-        let record = entry.record.clone();
-        let deleted = self.reset(&record);
-        if deleted.is_err() {
-            // Nothing was removed: it can be tried again.
-            self.entries().insert(record.name.clone(), entry);
-            return deleted;
+        let deleted = self.reset(&record).and_then(|()| self.remove(&record.name));
+        let mut entries = self.entries();
+        match (&deleted, entries.get_mut(name)) {
+            (Ok(()), _) => drop(entries.remove(name)),
+            // It can be tried again: what is left of it is still known.
+            (Err(_), Some(entry)) => entry.is_being_deleted = false,
+            (Err(_), None) => {}
         }
-        for path in [self.spec(&record.name), self.state(&record.name)] {
+        deleted
+    }
+
+    /// The state first: whatever stops this half-way, the next start still knows the pipeline and deletes it again.
+    fn remove(&self, name: &Name) -> Result<(), Error> {
+        for path in [self.state(name), self.spec(name)] {
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             match removed {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(Error::Io { path, source }),
@@ -274,28 +338,36 @@ impl Manager {
             return Ok(());
         }
         let checked = self.check(&record.name, record.language, &record.text)?;
-        let job = Job::open(checked, &self.state(&record.name)).map_err(|e| Error::NotHere(e.to_string()))?;
+        let job = Job::open(checked, &self.state(&record.name)).map_err(|e| Error::NotReset(e.to_string()))?;
         let (service, _) = Service::new(job, Settings { start: Start::Delete, takeover: true });
         let outcome = service.run();
         match outcome.class {
             weir_core::domain::Class::Ended | weir_core::domain::Class::Stopped => Ok(()),
-            _ => Err(Error::NotHere(format!("the reset could not be committed, nothing was deleted: {}", outcome.why))),
+            _ => Err(Error::NotReset(outcome.why)),
         }
     }
 
     /// Stops every pipeline gracefully and waits; they run again at the next start.
     pub fn shut_down(&self) {
         let mut threads = Vec::new();
-        for entry in self.entries().values_mut() {
-            if let Some(handle) = &entry.handle {
-                handle.stop();
+        {
+            let mut entries = self.entries();
+            self.0.is_shutting_down.store(true, Ordering::SeqCst);
+            for entry in entries.values_mut() {
+                if let Some(handle) = &entry.handle {
+                    handle.stop();
+                }
+                threads.extend(entry.thread.take());
             }
-            threads.extend(entry.thread.take());
         }
         for thread in threads {
             // A thread that panicked has stopped too.
             let _ = thread.join();
         }
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        self.0.is_shutting_down.load(Ordering::SeqCst)
     }
 
     /// Starts what the record says, after what runs now has stopped.
@@ -333,7 +405,9 @@ impl Manager {
                     let mut entries = self.entries();
                     match entries.get_mut(&record.name) {
                         // Stopped or applied again while it was being checked: the newer wish counts.
-                        Some(entry) if entry.record == *record => entry.handle = Some(handle),
+                        Some(entry) if entry.record == *record && !self.is_shutting_down() => {
+                            entry.handle = Some(handle)
+                        }
                         _ => return,
                     }
                 }
@@ -342,7 +416,10 @@ impl Manager {
             }
             Err(problem) => {
                 tracing::error!("pipeline {}: {problem}", record.name);
-                if let Some(entry) = self.entries().get_mut(&record.name) {
+                // The problem of an older revision is nobody's any more.
+                if let Some(entry) = self.entries().get_mut(&record.name)
+                    && entry.record == *record
+                {
                     entry.problem = Some(problem);
                 }
             }
@@ -364,12 +441,30 @@ impl Manager {
     }
 }
 
-fn is_live(entry: &Entry) -> bool {
-    let ended = entry.thread.as_ref().is_none_or(std::thread::JoinHandle::is_finished);
-    !ended
+/// States out of which only an apply leads.
+fn is_final(state: State) -> bool {
+    matches!(state, State::Stopped | State::Failed | State::CircuitOpen)
 }
 
 fn view(entry: &Entry) -> View {
+    let mut view = said(entry);
+    let is_finished = entry.thread.as_ref().is_some_and(std::thread::JoinHandle::is_finished);
+    if is_final(view.state) {
+        // A stop that came while it started: the thread before it may still commit.
+        if view.state == State::Stopped && entry.handle.is_none() && entry.is_live() {
+            view.state = State::Stopping;
+        }
+    } else if is_finished {
+        view.state = State::Failed;
+        view.problem = Some("its thread ended without a word, which is a bug of weir: apply it again".to_owned());
+    } else if entry.record.desired == Desired::Stopped {
+        view.state = State::Stopping;
+    }
+    view
+}
+
+/// What record and service say.
+fn said(entry: &Entry) -> View {
     let record = &entry.record;
     let plain = |state, problem| View {
         name: record.name.clone(),
@@ -393,33 +488,42 @@ fn view(entry: &Entry) -> View {
     }
 }
 
-/// Files are the server's: a path means what it says only when it is absolute, and operators come from the registry.
-fn fits_a_server(pipeline: &Pipeline) -> Result<(), Error> {
+/// What a server does not allow. Files are the server's: a path means what it says only when it is absolute, and operators
+/// come from the registry.
+fn misfits(pipeline: &Pipeline) -> Vec<Fault> {
+    let mut faults = Vec::new();
     for node in &pipeline.nodes {
         if let OperatorRef::Path(path) = &node.operator {
-            let (name, written) = (&node.name, &path.written);
-            return Err(Error::NotHere(format!(
-                "nodes.{name}.operator: {written} is a path; upload the operator and name it `name@version`"
-            )));
+            let message = format!("{} is a path, and a server takes operators from its registry only", path.written);
+            let fault = Fault::error("weir::server::operator_path", format!("nodes.{}.operator", node.name), message);
+            faults.push(
+                fault.help("upload it with PUT /api/v1/operators/NAME/versions/VERSION and write NAME@VERSION here"),
+            );
         }
     }
-    let relative = |at: String, path: &FilePath| match Path::new(&path.written).is_absolute() {
-        true => Ok(()),
-        false => Err(Error::NotHere(format!("{at}: {} is relative; over HTTP a path must be absolute", path.written))),
+    let mut relative = |at: String, path: &FilePath| {
+        if !Path::new(&path.written).is_absolute() {
+            let message =
+                format!("{} is relative, and over HTTP there is no folder that it could be relative to", path.written);
+            faults.push(
+                Fault::error("weir::server::relative_path", at, message)
+                    .help("write an absolute path of the server's machine"),
+            );
+        }
     };
     for source in &pipeline.sources {
-        match &source.kind {
-            SourceKind::File { path } => relative(format!("sources.{}.path", source.name), path)?,
-            SourceKind::Stdin => {
-                return Err(Error::NotHere(format!("sources.{}: a server has no stdin to read", source.name)));
-            }
-            SourceKind::Generator(_) | SourceKind::Kafka(_) => {}
+        if let SourceKind::File { path } = &source.kind {
+            relative(format!("sources.{}.path", source.name), path);
         }
     }
     for sink in &pipeline.sinks {
         if let SinkKind::File { path } = &sink.kind {
-            relative(format!("sinks.{}.path", sink.name), path)?;
+            relative(format!("sinks.{}.path", sink.name), path);
         }
     }
-    Ok(())
+    for source in pipeline.sources.iter().filter(|source| matches!(source.kind, SourceKind::Stdin)) {
+        let at = format!("sources.{}.type", source.name);
+        faults.push(Fault::error("weir::server::stdin", at, "a server has no stdin to read"));
+    }
+    faults
 }

@@ -117,6 +117,7 @@ impl Service {
             });
             tracing::warn!("{}; restart {attempts} in {:.1} s", ending.why, backoff.as_secs_f64());
             if self.wait(backoff) {
+                self.status.update(|facts| facts.state = State::Stopped);
                 return Outcome {
                     class: Class::Stopped,
                     why: "stopped while it waited to restart".to_owned(),

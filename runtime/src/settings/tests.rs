@@ -90,7 +90,7 @@ name = "all"
 record = "2MiB"
 [checkpoint]
 interval = "10s"
-guarantee = "at-least-once"
+guarantee = "exactly-once"
 timeout = "90s"
 min_pause = "500ms"
 tolerable_failures = 0

@@ -116,7 +116,9 @@ fn guarantee_can_be_given(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
         if guarantee == Guarantee::None && matches!(sink.kind, SinkKind::Kafka(_)) {
             let message = "a Kafka sink writes in transactions, so the guarantee \"none\" comes later for it";
             let path = format!("sinks.{}.type", sink.name);
-            faults.push(Fault::error("weir::config::guarantee", path, message).help("leave the guarantee at exactly-once"));
+            faults.push(
+                Fault::error("weir::config::guarantee", path, message).help("leave the guarantee at exactly-once"),
+            );
         }
     }
     for sink in pipeline.sinks.iter().filter(|_| guarantee != Guarantee::None) {

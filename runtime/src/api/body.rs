@@ -1,0 +1,86 @@
+//! What comes in and goes out: bodies with a limit that is counted while they stream, content types, names in paths, times.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequest, Path, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use weir_core::ids::Name;
+
+use super::problem::{Code, Problem};
+
+/// A body that takes longer is given up: it holds memory.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The media type of a request, without parameters and in lower case. No encoded bodies: a small one may unpack to a huge
+/// one.
+pub(super) fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<&'static str, Problem> {
+    let refuse = |detail| Err(Problem::new(Code::UnsupportedType, detail));
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return refuse("a Content-Encoding is not taken: send the body as it is".to_owned());
+    }
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match taken.iter().find(|taken| **taken == given) {
+        Some(taken) => Ok(taken),
+        None => refuse(format!("send it with `Content-Type: {}`; this is {given:?}", taken.join("` or `"))),
+    }
+}
+
+/// The body; its route carries the same limit as a layer.
+pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(Code::TooLarge, format!("the limit is {bytes_max} bytes"));
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, &())).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
+        Ok(Err(rejection)) => Err(Problem::new(Code::BadRequest, rejection.body_text())),
+        Err(_) => {
+            Err(Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs())))
+        }
+    }
+}
+
+/// A path's variables.
+pub(super) fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+    path.map(|Path(found)| found).map_err(|rejection| Problem::new(Code::BadRequest, rejection.body_text()))
+}
+
+/// A name by the one rule.
+pub(super) fn name(text: &str) -> Result<Name, Problem> {
+    Name::new(text).map_err(|e| Problem::new(Code::BadName, e.to_string()))
+}
+
+/// Milliseconds since 1970 as RFC 3339 in UTC.
+pub(super) fn rfc3339(millis: i64) -> String {
+    let (days, rest) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
+    // Civil from days (Howard Hinnant): years start in March, so that the leap day comes last.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second, milli) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999Z");
+    }
+}

@@ -1,0 +1,102 @@
+//! `/api/v1/operators`: upload once, list, look up. What is refused was never started, and nothing of it is kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::body;
+use super::problem::{Code, Problem, blocking};
+use crate::registry::{COMPONENT_BYTES_MAX, Registry, Version};
+
+/// Each may hold a whole component and the compiler's memory.
+const UPLOADS_AT_ONCE: usize = 4;
+
+#[derive(Clone)]
+struct Operators {
+    registry: Arc<Registry>,
+    uploads: Arc<Semaphore>,
+}
+
+/// The routes.
+pub(super) fn routes(registry: Arc<Registry>) -> Router {
+    let upload = put(upload).layer(DefaultBodyLimit::max(COMPONENT_BYTES_MAX)).get(one);
+    Router::new()
+        .route("/api/v1/operators", get(operators))
+        .route("/api/v1/operators/{name}/versions", get(versions))
+        .route("/api/v1/operators/{name}/versions/{version}", upload)
+        .with_state(Operators { registry, uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) })
+}
+
+async fn upload(
+    State(operators): State<Operators>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (name, version) = body::path(path)?;
+    let name = body::name(&name)?;
+    body::media_type(request.headers(), &["application/wasm"])?;
+    let Ok(_turn) = operators.uploads.acquire().await else {
+        return Err(Problem::internal("the queue of uploads is closed".to_owned()));
+    };
+    let bytes = body::read(request, COMPONENT_BYTES_MAX).await?;
+    let uploaded = blocking(move || operators.registry.put(&name, &version, &bytes)).await?;
+    let status = if uploaded.created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut answer = record(&uploaded.version);
+    answer["inspection"] = json!(uploaded.inspection);
+    Ok((status, [(header::ETAG, etag(&uploaded.version))], Json(answer)).into_response())
+}
+
+async fn operators(State(operators): State<Operators>) -> Result<Json<Value>, Problem> {
+    let all = blocking(move || Ok::<_, Problem>(operators.registry.list(None))).await?;
+    let mut by_name: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for version in all {
+        by_name.entry(version.name).or_default().push(version.version);
+    }
+    let items: Vec<Value> =
+        by_name.into_iter().map(|(name, versions)| json!({"name": name, "versions": versions})).collect();
+    Ok(Json(json!({"items": items, "next": null})))
+}
+
+async fn versions(
+    State(operators): State<Operators>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, Problem> {
+    let name = body::path(path)?;
+    let asked = name.clone();
+    let versions = blocking(move || Ok::<_, Problem>(operators.registry.list(Some(&asked)))).await?;
+    if versions.is_empty() {
+        return Err(Problem::new(Code::UnknownOperator, format!("there is no operator {name}")));
+    }
+    Ok(Json(json!({"items": versions.iter().map(record).collect::<Vec<_>>(), "next": null})))
+}
+
+async fn one(
+    State(operators): State<Operators>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, Problem> {
+    let (name, version) = body::path(path)?;
+    let found = blocking(move || operators.registry.get(&name, &version)).await?;
+    Ok(([(header::ETAG, etag(&found))], Json(record(&found))).into_response())
+}
+
+fn etag(version: &Version) -> String {
+    format!("\"{}\"", version.sha256)
+}
+
+fn record(version: &Version) -> Value {
+    json!({
+        "name": version.name,
+        "version": version.version,
+        "sha256": version.sha256,
+        "bytes": version.bytes,
+        "uploaded_at": body::rfc3339(version.uploaded_at),
+    })
+}

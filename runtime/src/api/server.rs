@@ -1,0 +1,145 @@
+//! A server on its data folder: lock, port, token, registry, pipelines, in this order, so that nothing runs before
+//! everything that could refuse has agreed. Prints nothing.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::{Router, middleware};
+
+use super::auth::{self, Guard};
+use super::problem::{Code, Problem};
+use super::token::Token;
+use super::{Watched, operators, pipelines, probes};
+use crate::pipeline::{Manager, ManagerError};
+use crate::registry::{self, Engine, Registry};
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another server has the folder.
+    #[error("{} is in use{}: stop that server, or give this one another --data", path.display(), pid.map_or(String::new(), |pid| format!(" by process {pid}")))]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// Who has it, as far as the lock file tells.
+        pid: Option<u32>,
+    },
+    /// The address is not to be had.
+    #[error("cannot listen on {address}: {source}; --listen 127.0.0.1:0 takes a free port")]
+    Listen {
+        /// As asked for.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The token's file is not as it must be.
+    #[error("{}: {source}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The disk.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The registry cannot be read.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// What is kept about pipelines cannot be read.
+    #[error(transparent)]
+    Pipelines(#[from] ManagerError),
+}
+
+/// A server that answers. Ends with the process.
+pub struct Server {
+    manager: Manager,
+    address: SocketAddr,
+    token: Token,
+    token_path: PathBuf,
+    is_token_new: bool,
+    _lock: File,
+}
+
+impl Server {
+    /// Starts on `data`; pipelines that ran when the last server ended run again.
+    pub fn start(data: &Path, listen: &str, engine: Engine) -> Result<Server, StartError> {
+        let io = |source| StartError::Io { path: data.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(io)?;
+        // Pipelines keep paths below it; the working directory is nobody's promise.
+        let data = &data.canonicalize().map_err(io)?;
+        let lock = lock(data)?;
+        let refused = |source| StartError::Listen { address: listen.to_owned(), source };
+        let listener = TcpListener::bind(listen).map_err(refused)?;
+        let is_loopback = listener.local_addr().map_err(refused)?.ip().is_loopback();
+        let token_path = data.join("admin-token");
+        let opened = Token::open(&token_path);
+        let (token, is_token_new) = opened.map_err(|source| StartError::Token { path: token_path.clone(), source })?;
+        let registry = Arc::new(Registry::open(&data.join("registry"), engine)?);
+        let manager = Manager::open(data, Arc::clone(&registry))?;
+        let guard = Guard { token: token.clone(), is_loopback };
+        let address = super::spawn(listener, routes(&manager, registry, guard)).map_err(refused)?;
+        Ok(Server { manager, address, token, token_path, is_token_new, _lock: lock })
+    }
+
+    /// What was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The token, on the one start that made it.
+    pub fn new_token(&self) -> Option<&str> {
+        self.is_token_new.then(|| self.token.reveal())
+    }
+
+    /// Where the token is kept.
+    pub fn token_path(&self) -> &Path {
+        &self.token_path
+    }
+
+    /// Stops every pipeline with a last checkpoint and waits for it; the next start runs them again.
+    pub fn shut_down(&self) {
+        self.manager.shut_down();
+    }
+}
+
+fn routes(manager: &Manager, registry: Arc<Registry>, guard: Guard) -> Router {
+    probes::routes(Watched::All(manager.clone()))
+        .merge(operators::routes(registry))
+        .merge(pipelines::routes(manager.clone()))
+        .fallback(|request: Request| async move {
+            Problem::new(Code::NoRoute, format!("there is no {}: the API is below /api/v1", request.uri().path()))
+        })
+        .method_not_allowed_fallback(|request: Request| async move {
+            Problem::new(Code::MethodNotAllowed, format!("{} has no {}", request.uri().path(), request.method()))
+        })
+        .layer(middleware::from_fn_with_state(Arc::new(guard), auth::check))
+}
+
+/// Held until the process ends, whatever ends it.
+fn lock(data: &Path) -> Result<File, StartError> {
+    let path = data.join("lock");
+    let io = |source| StartError::Io { path: path.clone(), source };
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(StartError::Locked { path: data.to_owned(), pid: text.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(source)) => return Err(io(source)),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
+    Ok(file)
+}

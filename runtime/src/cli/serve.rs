@@ -1,0 +1,79 @@
+//! `weir serve`: starts a server, says where it is and with which token, and waits for the signal that ends it.
+
+use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+
+use super::{Exit, run};
+use crate::api::{Server, StartError};
+use crate::registry::Engine;
+
+/// Guests at a time, over all pipelines.
+const INSTANCES_MAX: u32 = 256;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Where everything lies that the server keeps; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The address of API, metrics and probes; port 0 takes a free one and prints it
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7171")]
+    listen: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    // Bounded: the first signal is the only message.
+    let (sender, stopped) = sync_channel(1);
+    // Before anything starts: a signal during the start is a signal too.
+    let watched = run::stop_on_signals(move || {
+        // A second message would say nothing new.
+        let _ = sender.try_send(());
+    });
+    if let Err(e) = watched {
+        eprintln!("error: cannot watch for signals: {e}");
+        return Exit::Failed;
+    }
+    let engine = match Engine::new(INSTANCES_MAX) {
+        Ok(engine) => engine,
+        Err(e) => {
+            eprintln!("error: cannot start the WebAssembly engine: {e:#}");
+            return Exit::Failed;
+        }
+    };
+    let server = match Server::start(&arguments.data, &arguments.listen, engine) {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return refused(&error);
+        }
+    };
+    announce(&server);
+    // An error would mean that the thread that watches for signals is gone: then nobody could stop us any more.
+    let _ = stopped.recv();
+    server.shut_down();
+    eprintln!("stopped: every pipeline has its last checkpoint and goes on at the next start");
+    Exit::Ok
+}
+
+fn announce(server: &Server) {
+    let (address, path) = (server.address(), server.token_path().display());
+    match server.new_token() {
+        Some(token) => eprintln!("admin token: {token} (kept in {path}, not shown again)"),
+        None => eprintln!("admin token: in {path}"),
+    }
+    if !address.ip().is_loopback() {
+        eprintln!(
+            "warning: {address} can be reached from other machines, and this is plain HTTP: token and data are readable on the way"
+        );
+    }
+    eprintln!("weir {} serves http://{address}", env!("CARGO_PKG_VERSION"));
+}
+
+fn refused(error: &StartError) -> Exit {
+    match error {
+        StartError::Locked { .. } => Exit::Locked,
+        StartError::Listen { .. } => Exit::Unreachable,
+        StartError::Token { .. } => Exit::Config,
+        StartError::Registry(_) | StartError::Pipelines(_) => Exit::State,
+        StartError::Io { .. } => Exit::Failed,
+    }
+}
