@@ -2,4 +2,5 @@
 
 mod ip_count_kafka;
 mod kafka_harness;
+mod serve;
 mod tidy;
