@@ -3,6 +3,7 @@
 //! expected, what was there, and where to look: callers are tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails its test by panicking")]
 
+pub mod http;
 pub mod ip_count;
 pub mod kafka;
 pub mod ledger;
