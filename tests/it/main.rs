@@ -5,10 +5,7 @@ mod bad_input;
 mod hostile;
 mod ip_count_kafka;
 mod kafka_harness;
-<<<<<<< HEAD
 mod local;
 mod place;
-=======
 mod serve;
->>>>>>> wt-serve
 mod tidy;
