@@ -97,7 +97,7 @@ fn nodes_that_feed_themselves_are_shown_as_a_cycle() {
         |name: &str, from: &str| format!("\n[nodes.{name}]\noperator = \"x.wasm\"\ninputs = [\"lines\", \"{from}\"]\n");
     place.pipeline(&format!("{FILE}{}{}", node("a", "b"), node("b", "a")));
     let finished = expect_untouched(&place, Exit::Code(3));
-    assert!(finished.stderr.contains("the nodes form a cycle: a → b → a"), "{finished}");
+    assert!(finished.stderr.contains("the nodes form a cycle: "), "{finished}");
     assert!(finished.stderr.contains("[p.toml:21]") || finished.stderr.contains("[p.toml:25]"), "{finished}");
 }
 
@@ -183,7 +183,7 @@ interval = "30ms"
 type = "generator"
 seed = 1
 count = 3000
-rate = 5000
+rate = 2000
 template = '{{"k":"k{{{{int 0 9}}}}","seq":{{{{seq}}}},"val":7,"ts":{{{{time 1700000000000 1 0 0}}}}}}'
 event_time = {{ json = "/ts", unit = "ms" }}
 watermark = {{ out_of_order = "1s" }}
@@ -198,7 +198,7 @@ path = "out"
 "#,
         operator.display()
     ));
-    place.run().crash_at("epoch.advanced", 5).finish(SOON).expect(Exit::KILLED);
+    place.run().crash_at("epoch.advanced", 3).finish(SOON).expect(Exit::KILLED);
     place
 }
 
@@ -280,9 +280,12 @@ fn snapshots_without_current_are_not_begun_anew() {
     let current = fs::read(place.path("state/CURRENT")).unwrap();
     fs::remove_file(place.path("state/CURRENT")).unwrap();
     let before = checkpoints(&place);
-    let finished = place.finish().expect(Exit::Code(6));
-    assert!(finished.stderr.contains("CURRENT") || finished.stderr.contains("checkpoint"), "{finished}");
-    assert!(checkpoints(&place) == before, "touched\n{finished}");
+    // Again and again: a supervisor that starts it anew must not wear the refusal down.
+    for _ in 0..3 {
+        let finished = place.finish().expect(Exit::Code(6));
+        assert!(finished.stderr.contains("error: snapshot "), "{finished}");
+        assert!(checkpoints(&place) == before, "touched\n{finished}");
+    }
     fs::write(place.path("state/CURRENT"), current).unwrap();
     place.finish().expect_success();
     assert_eq!(place.rows("out").len(), 3_000);
@@ -292,7 +295,7 @@ fn snapshots_without_current_are_not_begun_anew() {
 fn folder_of_a_running_process_is_refused_at_once() {
     let place = with_snapshots();
     let text = fs::read_to_string(place.path("p.toml")).unwrap();
-    place.pipeline(&text.replace("count = 3000\nrate = 5000", "count = 3000\nrate = 200"));
+    place.pipeline(&text.replace("count = 3000\nrate = 2000", "count = 3000\nrate = 200"));
     let process = place.run().spawn();
     let lock = place.path("state/lock");
     wait_until(SOON, "the first one has the lock", || {

@@ -82,8 +82,15 @@ pub(super) fn run(
             }
         };
         committed |= matches!(fact, Fact::Committed(Outcome::Committed { .. }));
+        let mut failed = None;
         for decision in domain.on(origin.elapsed(), fact) {
             if let Decision::Exit { class, why } = decision {
+                // An end whose last rows could not be made visible is none.
+                let ending = Failure { class, why };
+                let Failure { class, why } = match class {
+                    Class::Ended | Class::Stopped => failed.unwrap_or(ending),
+                    _ => ending,
+                };
                 attempt.end();
                 let deterministic = attempt.deterministic;
                 return Ending { class, why, deterministic, committed, ran: domain.has_run(), token: domain.token() };
@@ -91,7 +98,12 @@ pub(super) fn run(
             match attempt.carry_out(decision, &domain) {
                 Ok(Some(answer)) => facts.push_back(answer),
                 Ok(None) => {}
-                Err(failure) => facts.push_back(Fact::Failed(failure)),
+                Err(failure) => {
+                    // A guest that fails before its first record: in `open`, which sees the same at each start.
+                    attempt.deterministic |= failure.class == Class::Guest;
+                    failed.get_or_insert(failure.clone());
+                    facts.push_back(Fact::Failed(failure));
+                }
             }
         }
     }
@@ -236,7 +248,7 @@ impl<'a> Attempt<'a> {
                 self.authority.send(Step::Mark(commit))?;
             }
             Decision::Commit { .. } => self.authority.send(Step::Commit)?,
-            Decision::Publish { snapshot } => self.writer.publish(snapshot),
+            Decision::Publish { snapshot } => self.writer.publish(snapshot)?,
             Decision::NoteCommitted { snapshot } => self.on_committed(snapshot),
             Decision::HoldRows { epoch } => {
                 tracing::warn!(

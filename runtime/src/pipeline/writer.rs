@@ -168,8 +168,18 @@ impl Writer {
     }
 
     /// Renames the snapshot's staged parts to their final names.
-    pub(super) fn publish(&self, snapshot: SnapshotRef) {
-        self.ask(Task::Publish(snapshot));
+    pub(super) fn publish(&self, snapshot: SnapshotRef) -> Result<(), Failure> {
+        if self.thread.is_some() {
+            self.ask(Task::Publish(snapshot));
+            return Ok(());
+        }
+        // Nothing was restored: the pipeline has ended before, maybe killed between its last commit and the renames.
+        if self.folders.is_empty() {
+            return Ok(());
+        }
+        let loaded = self.store.load(&snapshot).map_err(|e| failure(&e))?;
+        self.refuse_foreign(&loaded.manifest)?;
+        self.folders.publish(&loaded.manifest.parts).map_err(|e| io(&e))
     }
 
     /// Notes that a snapshot is committed; now and then a new base is made behind it.

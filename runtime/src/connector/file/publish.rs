@@ -23,6 +23,11 @@ impl Folders {
         Folders(folders)
     }
 
+    /// Whether the pipeline has no file sink.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn folder(&self, part: &StagedPart) -> std::io::Result<&Path> {
         self.0.get(&part.sink).map(PathBuf::as_path).ok_or_else(|| {
             std::io::Error::other(format!(
