@@ -30,10 +30,22 @@ pub(super) fn options() -> Options {
 /// Takes an error of RocksDB's: it says only in its text that the disk is full, and of what call.
 pub(super) fn failed(action: &'static str, path: &Path, error: rocksdb::Error) -> Error {
     let text = error.to_string();
-    let full = text.contains("No space left on device") || text.contains("Disk quota exceeded");
+    let full = is_full(&text);
     let at_sync = ["fsync", "fdatasync", "sync_file_range", "Sync"].iter().any(|call| text.contains(call));
     if full && !at_sync {
         return Error::NoSpace { action, path: path.to_owned() };
     }
     Error::fatal(action, path, error)
+}
+
+/// The same for the live database, which is thrown away at every start: there a full disk loses nothing, even at an fsync.
+pub(super) fn failed_live(action: &'static str, path: &Path, error: rocksdb::Error) -> Error {
+    match is_full(&error.to_string()) {
+        true => Error::NoSpace { action, path: path.to_owned() },
+        false => Error::fatal(action, path, error),
+    }
+}
+
+fn is_full(text: &str) -> bool {
+    text.contains("No space left on device") || text.contains("Disk quota exceeded")
 }

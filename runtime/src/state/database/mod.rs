@@ -15,7 +15,7 @@ use weir_core::checkpoint::manifest::{FileRef, StateFiles};
 use weir_core::ids::Token;
 
 use super::files::{Files, VerifiedFiles, list_dir};
-use super::options::{failed, options};
+use super::options::{failed_live, options};
 use super::{Error, KeyedState, SealedState, delta, key};
 use crate::crash;
 
@@ -146,7 +146,7 @@ impl Database {
             Some(db) => db,
             None => {
                 let path = self.live.join("db");
-                DB::open(&options(), &path).map_err(|e| failed("opening", &path, e))?
+                DB::open(&options(), &path).map_err(|e| failed_live("opening", &path, e))?
             }
         };
         let db = self.db.insert(db);
@@ -156,7 +156,7 @@ impl Database {
             let (from, to) = (self.files.path(file), self.live.join("delta.sst"));
             // A link of our own is moved: the stored file keeps its name. RocksDB leaves its content alone.
             fs::hard_link(&from, &to).map_err(|e| Error::write("linking", &to, e))?;
-            db.ingest_external_file_opts(&link, vec![&to]).map_err(|e| failed("ingesting", &from, e))?;
+            db.ingest_external_file_opts(&link, vec![&to]).map_err(|e| failed_live("ingesting", &from, e))?;
             if let Err(e) = fs::remove_file(&to)
                 && e.kind() != io::ErrorKind::NotFound
             {
@@ -173,7 +173,7 @@ impl Database {
         let path = self.live.join("base");
         remove_dir(&path)?;
         let taken = Checkpoint::new(db).and_then(|c| c.create_checkpoint(&path));
-        taken.map_err(|e| failed("taking a snapshot into", &path, e))?;
+        taken.map_err(|e| failed_live("taking a snapshot into", &path, e))?;
         let mut base = BTreeMap::new();
         // Without a log there is nothing in its files.
         for name in list_dir(&path)?.into_iter().filter(|name| !name.ends_with(".log")) {
@@ -199,7 +199,7 @@ impl Database {
         // Entries come sorted by key group and state: mostly the node of the entry before is asked.
         let mut at = 0;
         for entry in db.iterator_opt(IteratorMode::Start, read) {
-            let (key, value) = entry.map_err(|e| failed("reading", &self.live, e))?;
+            let (key, value) = entry.map_err(|e| failed_live("reading", &self.live, e))?;
             let (_, id, _) = key::split(&key)?;
             if !nodes.get(at).is_some_and(|n| n.owns(id)) {
                 at = nodes.iter().position(|n| n.owns(id)).ok_or_else(|| Error::UnknownState {

@@ -344,7 +344,8 @@ fn a_full_disk_declines_the_epoch_and_the_next_one_covers_it() {
         let mut filler = fs::File::create(&ballast).unwrap();
         while io::Write::write_all(&mut filler, &[0; 1024]).is_ok() {}
         drop(filler);
-        assert!(matches!(p.database().fold().unwrap_err(), Error::NoSpace { .. }));
+        let error = p.database().fold().unwrap_err();
+        assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
         fs::remove_file(&ballast).unwrap();
         let files = p.epoch(&[(5, some("w"))]);
         assert!(p.database().fold().unwrap());
