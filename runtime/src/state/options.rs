@@ -40,7 +40,7 @@ pub(super) fn failed(action: &'static str, path: &Path, error: rocksdb::Error) -
 
 /// The same for the live database, which is thrown away at every start: there a full disk loses nothing, even at an fsync.
 pub(super) fn failed_live(action: &'static str, path: &Path, error: rocksdb::Error) -> Error {
-    match is_full(&error.to_string()) {
+    match is_full(error.as_ref()) {
         true => Error::NoSpace { action, path: path.to_owned() },
         false => Error::fatal(action, path, error),
     }
