@@ -23,9 +23,8 @@ test: ## All tests, with an Apache Kafka of their own; T=word runs those whose n
 lint: ## Formatting, and clippy with warnings as errors
 	@.ci/lint
 
-bench: ## Benchmarks, release build (20 minutes more for the first one); writes what docs/benchmarks.md shows
-	@.ci/setup build kafka
-	@.ci/cargo bench --workspace --bench extract --bench state
+bench: ## Benchmarks of docs/benchmarks.md, release build (20 minutes more for the first one); B=name runs one
+	@.ci/bench $(B)
 
 kafka-start: ## An Apache Kafka for you: 127.0.0.1:9092, or a free port where that is taken; with the example's topics
 	@.ci/setup kafka
