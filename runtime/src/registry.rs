@@ -2,8 +2,8 @@
 //! named by its digest, a version's record by names that were checked. Owns `DIR/registry`; never deletes anything.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,6 +14,7 @@ use crate::clock;
 /// What those who serve a registry need of guests.
 pub use crate::guest::{COMPONENT_BYTES_MAX, Engine};
 use crate::guest::{Inspection, Operator, RefusedComponent};
+use crate::{crash, durable, hex};
 
 const VERSION_BYTES_MAX: usize = 64;
 
@@ -177,11 +178,9 @@ impl Registry {
 
     /// The bytes of a version, checked against their digest.
     pub fn bytes(&self, version: &Version) -> Result<Vec<u8>, Error> {
-        use sha2::Digest;
         let path = self.blob(&version.sha256);
         let bytes = fs::read(&path).map_err(|source| Error::Io { path, source })?;
-        let digest: String = sha2::Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-        match digest == version.sha256 {
+        match hex::sha256(&bytes) == version.sha256 {
             true => Ok(bytes),
             false => Err(Error::Damaged(format!("{}@{}", version.name, version.version))),
         }
@@ -197,16 +196,12 @@ impl Registry {
         self.folder.join("blobs").join(format!("{sha256}.wasm"))
     }
 
-    /// Temporary file, fsync, rename, fsync of the folder.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
-        let folder = path.parent().unwrap_or(&self.folder);
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-        file.write_all(bytes).map_err(io)?;
-        file.as_file().sync_all().map_err(io)?;
-        crate::crash::point("upload.tmp_written");
-        file.persist(path).map_err(|e| io(e.error))?;
-        crate::crash::point("upload.renamed");
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+        let staged = durable::stage(path, bytes).map_err(io)?;
+        crash::point("upload.tmp_written");
+        staged.name().map_err(io)?;
+        crash::point("upload.renamed");
+        Ok(())
     }
 }

@@ -1,9 +1,11 @@
 //! The admin token: made once, kept in a file that only its owner reads, compared in constant time.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use crate::{durable, hex};
 
 /// 256 random bits as hex.
 const DIGITS: usize = 64;
@@ -37,16 +39,8 @@ impl Token {
     }
 
     fn make(path: &Path) -> io::Result<Token> {
-        let mut bytes = [0; DIGITS / 2];
-        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let token = Token(bytes.iter().map(|b| format!("{b:02x}")).collect());
-        let folder = path.parent().unwrap_or(Path::new("."));
-        // 0600 from its first moment on.
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        writeln!(file, "{}", token.0)?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path).map_err(|e| e.error)?;
-        File::open(folder)?.sync_all()?;
+        let token = Token(hex::random::<{ DIGITS / 2 }>()?);
+        durable::write(path, format!("{}\n", token.0).as_bytes())?;
         Ok(token)
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Exit, load};
+use crate::durable;
 use crate::guest::{Operator, component};
 
 /// The one target that guests are built for.
@@ -121,10 +122,6 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// Whole or not at all: another process may read it.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    file.persist(path)?;
-    Ok(())
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    durable::write(path, bytes)
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
@@ -13,6 +12,7 @@ use super::descriptor::Descriptor;
 use super::engine::Engine;
 use super::instance::{Data, call_once, describe_store, typecheck};
 use super::{call::Failure, imports};
+use crate::hex;
 
 /// The contract's package and version that this host speaks.
 pub const CONTRACT: &str = "weir:operator@0.1.0";
@@ -208,7 +208,7 @@ fn check_structure(bytes: &[u8]) -> Result<Surface, RefusedComponent> {
         return Err(RefusedComponent::TooLarge { bytes: bytes.len(), max: SIZE_MAX });
     }
     if !bytes.starts_with(b"\0asm") {
-        let head: Vec<String> = bytes.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let head: Vec<String> = bytes.iter().take(4).map(|b| hex::encode(&[*b])).collect();
         let head = if head.is_empty() { "nothing".to_owned() } else { head.join(" ") };
         return Err(RefusedComponent::NotWasm(head));
     }
@@ -367,7 +367,7 @@ fn inspect(d: &Descriptor, bytes: &[u8], surface: Surface) -> Inspection {
         name: d.name.clone(),
         version: d.version.clone(),
         contract: format!("weir:operator@{version}"),
-        sha256: hex(&Sha256::digest(bytes)),
+        sha256: hex::sha256(bytes),
         bytes: bytes.len(),
         ports: inputs.chain(outputs).collect(),
         states: (d.states.iter())
@@ -376,9 +376,4 @@ fn inspect(d: &Descriptor, bytes: &[u8], surface: Surface) -> Inspection {
         callbacks: d.callbacks.clone(),
         imports: surface.imports,
     }
-}
-
-/// Lower-case hex.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -11,9 +11,9 @@ use weir_core::checkpoint::commit::{Claim, Commit};
 use weir_core::ids::Token;
 use weir_core::key_group::hash;
 
-use super::folder::{self, Folder};
+use super::folder::Folder;
 use crate::connector::{Authority, Error, Outcome, Peek, Resolved};
-use crate::crash;
+use crate::{crash, durable};
 
 /// The version of `CURRENT` that this build writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -92,8 +92,8 @@ impl Current {
         change(&mut record);
         record.version = VERSION;
         let bytes = encode(&record)?;
-        let replaced = folder::replace(&self.path, &self.path.with_extension("tmp"), &bytes);
-        replaced.map_err(|e| Error::Transient(explain(&e)))?;
+        let written = durable::write(&self.path, &bytes);
+        written.map_err(|e| Error::Transient(format!("writing {} failed: {e}", self.path.display())))?;
         crash::point("current.swapped");
         self.seen = Some(Seen { bytes: Some(bytes), record });
         Ok(())
@@ -201,14 +201,6 @@ fn decode(bytes: &[u8]) -> Result<Record, String> {
         return Err(damaged("its check does not fit its content"));
     }
     serde_json::from_str(text).map_err(|e| damaged(&e.to_string()))
-}
-
-/// An error with its causes.
-fn explain(error: &folder::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 /// The token and commit that a folder's `CURRENT` holds, for commands that only look. Takes no lock.

@@ -1,6 +1,7 @@
 //! The state folder of one pipeline: its layout, its lock and its `format` file. Refuses a folder that is not this
 //! pipeline's, before it touches anything. Knows nothing of what the snapshots hold.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use weir_core::ids::Name;
 
-use crate::clock;
+use crate::{clock, durable, hex};
 
 /// The version of the layout that this build writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -111,13 +112,24 @@ impl Folder {
             write_format(path, pipeline)?;
         }
         let io = io_error("reading", path);
-        let process = random().map_err(io)?;
+        let process = hex::random::<16>().map_err(io)?;
         let folder = Folder { path: path.to_owned(), lineage: read_lineage(path)?, process, _lock: lock };
         for dir in [folder.checkpoints(), folder.files(), folder.live()] {
             fs::create_dir_all(&dir).map_err(io_error("creating", &dir))?;
         }
-        sync_dir(path)?;
+        folder.remove_leftovers().and_then(|()| durable::sync_folder(path)).map_err(io_error("tidying", path))?;
         Ok(folder)
+    }
+
+    /// Temporary files of a process that was killed while it wrote one. Nobody else writes here: the lock is held.
+    fn remove_leftovers(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if is_leftover(&entry.file_name()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the folder is this pipeline's (true) or may become so (false). Touches nothing and takes no lock.
@@ -191,11 +203,17 @@ fn refuse_foreign(path: &Path) -> Result<(), Error> {
     };
     for entry in entries {
         let name = entry.map_err(io_error("listing", path))?.file_name();
-        if name != "lock" && name != "format.tmp" {
+        if name != "lock" && !is_leftover(&name) {
             return Err(Error::Foreign { path: path.to_owned(), found: name.to_string_lossy().into_owned() });
         }
     }
     Ok(())
+}
+
+/// What `durable` leaves of `format` or `CURRENT` when it is killed.
+fn is_leftover(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    (name.starts_with("format.") || name.starts_with("CURRENT.")) && name.ends_with(".tmp")
 }
 
 fn lock(folder: &Path) -> Result<File, Error> {
@@ -217,7 +235,7 @@ fn lock(folder: &Path) -> Result<File, Error> {
 }
 
 fn write_format(folder: &Path, pipeline: &Name) -> Result<(), Error> {
-    let lineage = random().map_err(io_error("writing", &folder.join("format")))?;
+    let lineage = hex::random::<16>().map_err(io_error("writing", &folder.join("format")))?;
     let format = Format { version: VERSION, pipeline: pipeline.clone(), created: clock::now_millis(), lineage };
     let mut bytes = serde_json::to_vec(&format).map_err(|e| Error::Io {
         action: "writing",
@@ -225,7 +243,8 @@ fn write_format(folder: &Path, pipeline: &Name) -> Result<(), Error> {
         source: e.into(),
     })?;
     bytes.push(b'\n');
-    replace(&folder.join("format"), &folder.join("format.tmp"), &bytes)
+    let path = folder.join("format");
+    durable::write(&path, &bytes).map_err(io_error("writing", &path))
 }
 
 fn read_lineage(folder: &Path) -> Result<String, Error> {
@@ -234,32 +253,6 @@ fn read_lineage(folder: &Path) -> Result<String, Error> {
     let format: Format =
         serde_json::from_slice(&bytes).map_err(|e| Error::Damaged { path: path.clone(), detail: e.to_string() })?;
     Ok(format.lineage)
-}
-
-/// 128 random bits, as hex.
-fn random() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
-/// Replaces a file so that at every moment the old or the new content is there, durably once this returns.
-pub(super) fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let write = || {
-        let mut file = File::create(temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    if let Err(e) = write() {
-        let _ = fs::remove_file(temporary);
-        return Err(io_error("writing", temporary)(e));
-    }
-    fs::rename(temporary, path).map_err(io_error("renaming", temporary))?;
-    path.parent().map_or(Ok(()), sync_dir)
-}
-
-fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(io_error("fsync of", dir))
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -353,8 +346,9 @@ mod tests {
     fn a_start_that_died_before_the_format_was_written_is_taken_up() {
         let dir = tempdir().unwrap();
         fs::write(dir.path().join("lock"), "1\n").unwrap();
-        fs::write(dir.path().join("format.tmp"), "{").unwrap();
+        fs::write(dir.path().join("format.x1.tmp"), "{").unwrap();
         Folder::open(dir.path(), &name("a")).unwrap();
+        assert!(!dir.path().join("format.x1.tmp").exists());
         assert!(Folder::inspect(dir.path(), &name("a")).unwrap());
     }
 

@@ -429,7 +429,7 @@ impl Manager {
     fn keep(&self, record: &Record) -> Result<(), Error> {
         let path = self.spec(&record.name);
         let json = serde_json::to_vec_pretty(record).expect("a record is strings and numbers");
-        super::durable::write(&path, &json).map_err(|source| Error::Io { path, source })
+        crate::durable::write(&path, &json).map_err(|source| Error::Io { path, source })
     }
 
     fn spec(&self, name: &Name) -> PathBuf {

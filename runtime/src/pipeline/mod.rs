@@ -6,7 +6,6 @@ mod attempt;
 mod authority_thread;
 mod config_schema;
 pub mod current;
-mod durable;
 pub mod folder;
 mod job;
 mod manager;

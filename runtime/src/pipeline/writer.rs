@@ -115,6 +115,7 @@ impl Writer {
             self.folders.publish(&manifest.parts).map_err(|e| io(&e))?;
         }
         self.folders.sweep(token).map_err(|e| io(&e))?;
+        self.store.remove_temporary(token).map_err(|e| failure(&e))?;
         let ids = state_ids(job, manifest)?;
         let mut states = BTreeMap::new();
         for (node, operator) in &job.checked.operators {

@@ -2,14 +2,14 @@
 //! `<token>-<sha256>`; and checked before anything is restored from them. Never deletes one that has its name.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use weir_core::checkpoint::manifest::{FileRef, StateFiles};
 use weir_core::ids::Token;
 
 use super::Error;
+use crate::{durable, hex};
 
 /// What a stored file is called in messages.
 const STATE_FILE: &str = "state file";
@@ -87,7 +87,7 @@ impl Files {
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::fatal("fsync of", dir, e))
+    durable::sync_folder(dir).map_err(|e| Error::fatal("fsync of", dir, e))
 }
 
 /// The names in a folder, sorted.
@@ -101,29 +101,8 @@ pub(crate) fn list_dir(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// sha256 of some bytes, lower-case hex.
-pub(crate) fn hash_bytes(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// sha256 of a file in lower-case hex, and its length.
 fn hash_file(path: &Path) -> io::Result<(String, u64)> {
-    let (mut file, mut hasher, mut bytes) = (File::open(path)?, Sha256::new(), 0);
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((hex(&hasher.finalize()), bytes)),
-            n => {
-                hasher.update(&buffer[..n]);
-                bytes += n as u64;
-            }
-        }
-    }
-}
-
-fn hex(digest: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    digest.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)] as char, DIGITS[usize::from(b & 15)] as char]).collect()
+    hex::sha256_of(&mut File::open(path)?)
 }
 
 /// Files of a snapshot that were all there, with the right length and digest. Only [`verify`] makes one, and only from one
@@ -193,7 +172,7 @@ mod tests {
 
     #[test]
     fn only_names_that_we_give_are_taken_for_ours() {
-        let digest = hash_bytes(b"x");
+        let digest = hex::sha256(b"x");
         assert_eq!(parse_stored(&format!("7-{digest}")), Some((Token(7), &digest[..])));
         assert_eq!(parse_temporary("7-tmp-3"), Some(Token(7)));
         let upper = format!("7-{}", digest.to_uppercase());

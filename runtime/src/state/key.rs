@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use weir_core::key_group::KeyGroup;
 
 use super::Error;
+use crate::hex;
 
 /// Bytes before the key.
 const HEAD: usize = 4;
@@ -113,7 +114,7 @@ fn unescape(escaped: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn unreadable(what: &str, bytes: &[u8]) -> Error {
-    let shown: String = bytes.iter().take(32).map(|b| format!("{b:02x}")).collect();
+    let shown = hex::encode(&bytes[..bytes.len().min(32)]);
     Error::Entry(format!("{what} ({shown})"))
 }
 
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn bytes_are_pinned_for_ever() {
         let group = KeyGroup(0x19);
-        let hex = |bytes: Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let hex = |bytes: Vec<u8>| hex::encode(&bytes);
         assert_eq!(hex(encoded(|o| value(o, group, 3, b"10.0.0.1"))), "0019000331302e302e302e31");
         assert_eq!(hex(encoded(|o| field(o, group, 0x0102, b"a\0b", b"f"))), "001901026100ff62000066");
         assert_eq!(

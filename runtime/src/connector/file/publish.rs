@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use weir_core::checkpoint::manifest::StagedPart;
 use weir_core::ids::{Name, Token};
+
+use crate::{crash, durable, hex};
 
 /// Where parts wait, below the sink's folder.
 pub(super) const STAGING: &str = ".staging";
@@ -42,24 +42,15 @@ impl Folders {
         let staging = self.folder(part)?.join(STAGING);
         let mut file = File::open(staging.join(&part.staged))?;
         file.sync_all()?;
-        let (mut hasher, mut buffer, mut bytes) = (Sha256::new(), vec![0; 1 << 16], 0);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                read => {
-                    hasher.update(&buffer[..read]);
-                    bytes += read as u64;
-                }
-            }
-        }
+        let (sha256, bytes) = hex::sha256_of(&mut file)?;
         if bytes != part.bytes {
             let (staged, expected) = (&part.staged, part.bytes);
             return Err(std::io::Error::other(format!(
                 "{staged} has {bytes} bytes, {expected} were written: another process writes here"
             )));
         }
-        part.sha256 = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
-        File::open(staging)?.sync_all()
+        part.sha256 = sha256;
+        durable::sync_folder(&staging)
     }
 
     /// Renames committed parts to their final names. Doing it again changes nothing.
@@ -69,8 +60,8 @@ impl Folders {
             let (from, to) = (folder.join(STAGING).join(&part.staged), folder.join(&part.published));
             match std::fs::rename(&from, &to) {
                 Ok(()) => {
-                    File::open(folder)?.sync_all()?;
-                    crate::crash::point("sink.part_renamed");
+                    durable::sync_folder(folder)?;
+                    crash::point("sink.part_renamed");
                 }
                 // Renamed by an attempt before this one; whoever reads the output may have moved it on since.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}

@@ -12,10 +12,9 @@ use serde::Deserialize;
 use weir_core::checkpoint::manifest::{Manifest, SnapshotRef, VERSION};
 use weir_core::ids::{Epoch, Token};
 
-pub use self::collect::Removed;
-use crate::crash;
 pub use crate::state::Error;
-use crate::state::{VerifiedFiles, hash_bytes, list_dir, parse_token, sync_dir, verify};
+use crate::state::{VerifiedFiles, list_dir, parse_token, sync_dir, verify};
+use crate::{crash, hex};
 
 /// Proof that a snapshot is durable: manifest, files and their names. Nobody else can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +98,7 @@ impl SnapshotStore {
         sync_dir(&dir)?;
         sync_dir(&self.dir)?;
         crash::point("dir.fsynced");
-        let sha256 = hash_bytes(&bytes);
+        let sha256 = hex::sha256(&bytes);
         Ok(Prepared(SnapshotRef { epoch: manifest.epoch, token: manifest.token, sha256 }))
     }
 
@@ -185,7 +184,7 @@ fn read(dir: &Path) -> Result<(Result<Manifest, Error>, String), Error> {
         Ok(_) => serde_json::from_slice(&bytes).map_err(damaged),
         Err(e) => Err(damaged(e)),
     };
-    Ok((manifest, hash_bytes(&bytes)))
+    Ok((manifest, hex::sha256(&bytes)))
 }
 
 fn parse_folder(name: &str) -> Option<(Epoch, Token)> {

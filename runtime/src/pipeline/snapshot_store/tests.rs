@@ -22,7 +22,7 @@ fn fixture() -> Fixture {
 impl Fixture {
     /// Stores a state file of that content.
     fn file(&self, token: i64, content: &str) -> FileRef {
-        let sha256 = hash_bytes(content.as_bytes());
+        let sha256 = hex::sha256(content.as_bytes());
         let file = FileRef { stored: format!("{token}-{sha256}"), bytes: content.len() as u64, sha256 };
         fs::write(self.path(&file), content).unwrap();
         file
@@ -130,7 +130,7 @@ fn a_newer_format_is_refused_as_such() {
     newer["state"] = "another shape".into();
     let bytes = newer.to_string();
     fs::write(f.dir.path().join("7-3/manifest"), &bytes).unwrap();
-    let snapshot = SnapshotRef { epoch: Epoch(7), token: Token(3), sha256: hash_bytes(bytes.as_bytes()) };
+    let snapshot = SnapshotRef { epoch: Epoch(7), token: Token(3), sha256: hex::sha256(bytes.as_bytes()) };
     refused(f.store.load(&snapshot), "has format 2, this weir reads up to 1");
     assert!(matches!(f.store.list().unwrap()[0].manifest, Err(Error::Newer { .. })));
 }
@@ -158,50 +158,49 @@ fn the_list_is_newest_first_and_knows_what_was_seen_to_be_committed() {
 }
 
 #[test]
-fn retiring_keeps_every_file_that_a_kept_manifest_or_the_database_names() {
+fn what_is_listed_is_removed_but_for_what_the_database_names() {
     let f = fixture();
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|content| f.file(1, content));
-    let (old, _) = f.prepare(1, 1, &[&a, &b, &c]);
-    let (new, kept) = f.prepare(2, 1, &[&b, &d]);
+    f.prepare(1, 1, &[&a, &b, &c]);
+    let (_, kept) = f.prepare(2, 1, &[&b, &d]);
+    // A start that died over its manifest.
+    fs::create_dir(f.dir.path().join("7-1")).unwrap();
+    fs::write(f.dir.path().join("7-1/manifest.tmp"), "{").unwrap();
     let in_use = StateFiles { base: BTreeMap::from([("000009.sst".into(), c.clone())]), deltas: Vec::new() };
-    let removed = f.store.retire(std::slice::from_ref(&old), std::slice::from_ref(&new), &in_use).unwrap();
-    assert_eq!(removed, Removed { snapshots: 1, files: 1 });
-    assert_eq!([&a, &b, &c, &d].map(|file| f.has(file)), [false, true, true, true]);
-    assert_eq!(f.listed(), ["2-1"]);
-    f.store.load(&kept).unwrap();
+    let manifests = [(Epoch(1), Token(1)), (Epoch(7), Token(1))];
+    let files = [a.stored.clone(), c.stored.clone()];
     // Once more, as after a crash in the middle: nothing is left to do, and nothing fails.
-    f.store.retire(std::slice::from_ref(&old), std::slice::from_ref(&new), &in_use).unwrap();
-    // A manifest in both lists is kept.
-    f.store.retire(std::slice::from_ref(&new), std::slice::from_ref(&new), &in_use).unwrap();
+    for _ in 0..2 {
+        f.store.remove(&manifests, &files, Some(&in_use)).unwrap();
+        assert_eq!([&a, &b, &c, &d].map(|file| f.has(file)), [false, true, true, true]);
+        assert_eq!(f.listed(), ["2-1"]);
+        assert!(!f.dir.path().join("7-1").exists());
+    }
     f.store.load(&kept).unwrap();
+    f.store.remove(&[], &files, None).unwrap();
+    assert!(!f.has(&c));
 }
 
 #[test]
-fn a_sweep_takes_orphans_of_dead_attempts_and_nothing_else() {
+fn what_a_user_put_into_a_snapshots_folder_stays() {
     let f = fixture();
-    let [kept_file, orphan] = ["kept", "orphan"].map(|content| f.file(1, content));
-    let [own, newer] = [3, 4].map(|token| f.file(token, "x"));
-    let (kept, snapshot) = f.prepare(5, 1, &[&kept_file]);
-    f.prepare(6, 2, &[&orphan, &kept_file]);
-    f.prepare(6, 3, &[&own]);
-    f.prepare(6, 4, &[&newer]);
+    f.prepare(1, 1, &[]);
+    let notes = f.dir.path().join("1-1/notes.txt");
+    fs::write(&notes, "mine").unwrap();
+    f.store.remove(&[(Epoch(1), Token(1))], &[], None).unwrap();
+    assert!(notes.exists() && f.listed().is_empty());
+}
+
+#[test]
+fn temporary_files_of_dead_attempts_go_and_nothing_else() {
+    let f = fixture();
+    let orphan = f.file(1, "an orphan is the protocol's to list");
     let files = f.dir.path().join("files");
-    for name in ["2-tmp-1", "3-tmp-1", "notes.txt", "1-short"] {
+    for name in ["2-tmp-1", "3-tmp-1", "4-tmp-1", "notes.txt", "1-short"] {
         fs::write(files.join(name), "").unwrap();
     }
-    fs::create_dir(f.dir.path().join("7-2")).unwrap();
-    fs::write(f.dir.path().join("7-2/manifest.tmp"), "{").unwrap();
-    fs::create_dir(f.dir.path().join("mine")).unwrap();
-
-    let removed = f.store.sweep(Token(3), &[kept]).unwrap();
-    assert_eq!(removed, Removed { snapshots: 2, files: 2 });
-    assert_eq!([&kept_file, &orphan, &own, &newer].map(|file| f.has(file)), [true, false, true, true]);
-    let left = list_dir(&files).unwrap();
-    assert!(!left.contains(&"2-tmp-1".to_owned()));
-    for name in ["3-tmp-1", "notes.txt", "1-short"] {
-        assert!(left.contains(&name.to_owned()), "{name}");
-    }
-    assert_eq!(f.listed(), ["6-4", "6-3", "5-1"]);
-    assert!(f.dir.path().join("mine").exists() && !f.dir.path().join("7-2").exists());
-    f.store.load(&snapshot).unwrap();
+    f.store.remove_temporary(Token(3)).unwrap();
+    let mut left = vec![orphan.stored.as_str(), "1-short", "3-tmp-1", "4-tmp-1", "notes.txt"];
+    left.sort_unstable();
+    assert_eq!(list_dir(&files).unwrap(), left);
 }
