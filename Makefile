@@ -2,20 +2,19 @@
 
 # The binary of demo and tests: dev profile, with the crash points compiled in (feature failpoints).
 BIN := $(CURDIR)/target/debug/weir
-KILLS ?= 5
 # The folder of `make kafka-start`.
 KAFKA := $(CURDIR)/target/kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench build kafka-start kafka-stop print-bin
+.PHONY: help demo test lint bench build kafka-start kafka-stop print-bin print-brokers
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '  make %-12s %s\n' "$$name" "$$text"; done
+		printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 demo: build ## ip-count without any service: killed with SIGKILL 5 times (KILLS=n), and nothing lost or doubled
 	@cd examples/ip-count && $(BIN) build
-	@$(BIN) demo crash examples/ip-count/local.toml --kills $(KILLS)
+	@$(BIN) demo crash examples/ip-count/local.toml --kills $(or $(KILLS),5)
 
 test: ## All tests, with an Apache Kafka of their own; T=word runs those whose name contains it
 	@.ci/test $(T)
@@ -29,7 +28,7 @@ bench: ## Benchmarks of docs/benchmarks.md, release build (20 minutes more for t
 kafka-start: ## An Apache Kafka for you: 127.0.0.1:9092, or a free port where that is taken; with the example's topics
 	@.ci/setup kafka
 	@tests/kafka/broker start $(KAFKA) --port 9092 --topic ip_count_source:2 --topic ip_count_sink:2 >/dev/null
-	@brokers=$$(sed -n 's/^WEIR_TEST_BROKERS=//p' $(KAFKA)/env); echo "brokers: $$brokers"; \
+	@brokers=$$($(MAKE) -s print-brokers); echo "brokers: $$brokers"; \
 		if [ "$$brokers" != 127.0.0.1:9092 ]; then echo "for the example: export KAFKA_BROKERS=$$brokers"; fi
 
 kafka-stop: ## Stops it; the data stays in target/kafka
@@ -37,6 +36,9 @@ kafka-stop: ## Stops it; the data stays in target/kafka
 
 print-bin: ## The path of the binary that demo and tests use
 	@echo $(BIN)
+
+print-brokers: ## The address of the Kafka of kafka-start
+	@sed -n 's/^WEIR_TEST_BROKERS=//p' $(KAFKA)/env
 
 build: ## That binary
 	@.ci/setup build

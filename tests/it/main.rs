@@ -7,5 +7,6 @@ mod ip_count_kafka;
 mod kafka_harness;
 mod local;
 mod place;
+mod readme;
 mod serve;
 mod tidy;

@@ -6,6 +6,8 @@ use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use weir_core::ids::Name;
 
 use super::problem::{Code, Problem};
@@ -44,6 +46,11 @@ pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Pr
             Err(Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs())))
         }
     }
+}
+
+/// An answer in JSON. It ends with a newline: on a terminal the next answer begins on a line of its own.
+pub(super) fn json(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }
 
 /// A path's variables.

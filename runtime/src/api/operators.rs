@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
-use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -51,10 +51,10 @@ async fn upload(
     let status = if uploaded.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut answer = record(&uploaded.version);
     answer["inspection"] = json!(uploaded.inspection);
-    Ok((status, [(header::ETAG, etag(&uploaded.version))], Json(answer)).into_response())
+    Ok((status, [(header::ETAG, etag(&uploaded.version))], body::json(&answer)).into_response())
 }
 
-async fn operators(State(operators): State<Operators>) -> Result<Json<Value>, Problem> {
+async fn operators(State(operators): State<Operators>) -> Result<Response, Problem> {
     let all = blocking(move || Ok::<_, Problem>(operators.registry.list(None))).await?;
     let mut by_name: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for version in all {
@@ -62,20 +62,20 @@ async fn operators(State(operators): State<Operators>) -> Result<Json<Value>, Pr
     }
     let items: Vec<Value> =
         by_name.into_iter().map(|(name, versions)| json!({"name": name, "versions": versions})).collect();
-    Ok(Json(json!({"items": items, "next": null})))
+    Ok(body::json(&json!({"items": items, "next": null})))
 }
 
 async fn versions(
     State(operators): State<Operators>,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let name = body::path(path)?;
     let asked = name.clone();
     let versions = blocking(move || Ok::<_, Problem>(operators.registry.list(Some(&asked)))).await?;
     if versions.is_empty() {
         return Err(Problem::new(Code::UnknownOperator, format!("there is no operator {name}")));
     }
-    Ok(Json(json!({"items": versions.iter().map(record).collect::<Vec<_>>(), "next": null})))
+    Ok(body::json(&json!({"items": versions.iter().map(record).collect::<Vec<_>>(), "next": null})))
 }
 
 async fn one(
@@ -84,7 +84,7 @@ async fn one(
 ) -> Result<Response, Problem> {
     let (name, version) = body::path(path)?;
     let found = blocking(move || operators.registry.get(&name, &version)).await?;
-    Ok(([(header::ETAG, etag(&found))], Json(record(&found))).into_response())
+    Ok(([(header::ETAG, etag(&found))], body::json(&record(&found))).into_response())
 }
 
 fn etag(version: &Version) -> String {

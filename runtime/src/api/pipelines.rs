@@ -1,11 +1,11 @@
 //! `/api/v1/pipelines`: apply, list, look up, stop, delete. The manager decides; this reads requests and writes answers.
 
+use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::body;
@@ -24,9 +24,9 @@ pub(super) fn routes(manager: Manager) -> Router {
 
 type Target = Result<Path<String>, PathRejection>;
 
-async fn list(State(manager): State<Manager>) -> Result<Json<Value>, Problem> {
+async fn list(State(manager): State<Manager>) -> Result<Response, Problem> {
     let views = blocking(move || Ok::<_, Problem>(manager.list())).await?;
-    Ok(Json(json!({"items": views.iter().map(show).collect::<Vec<_>>(), "next": null})))
+    Ok(body::json(&json!({"items": views.iter().map(show).collect::<Vec<_>>(), "next": null})))
 }
 
 async fn one(State(manager): State<Manager>, path: Target) -> Result<Response, Problem> {
@@ -106,7 +106,7 @@ fn if_match(headers: &HeaderMap) -> Result<Condition, Problem> {
 }
 
 fn answer(status: StatusCode, view: &View) -> Response {
-    (status, [(header::ETAG, format!("\"{}\"", view.revision))], Json(show(view))).into_response()
+    (status, [(header::ETAG, format!("\"{}\"", view.revision))], body::json(&show(view))).into_response()
 }
 
 fn show(view: &View) -> Value {

@@ -97,8 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let outcome = service.run();
     drop(line);
     match outcome.class {
-        Class::Stopped => eprintln!("stopped: {}", outcome.why),
-        Class::Ended => eprintln!("ended: {}", outcome.why),
+        Class::Stopped | Class::Ended => eprintln!("{}", outcome.why),
         _ if outcome.circuit_open => eprintln!("error: the same failure came three times: {}", outcome.why),
         _ => eprintln!("error: {}", outcome.why),
     }

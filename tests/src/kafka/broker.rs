@@ -64,6 +64,11 @@ impl Broker {
         *self = Self::from_lines(&output, folder);
     }
 
+    /// The folder of a broker of the test's own, for what `tests/kafka/broker` takes.
+    pub fn folder(&self) -> &Path {
+        self.own.as_ref().expect("only a broker that the test started has a folder").path()
+    }
+
     /// `host:port`, as in a pipeline file.
     pub fn brokers(&self) -> &str {
         &self.brokers
