@@ -1,7 +1,7 @@
 //! What a record costs at the boundary between host and guest, in nanoseconds per record of `Instance::process`: columns
 //! in, the host's look-up of keys, the guest, its state and its output.
 //!
-//! `.ci/cargo bench --workspace --bench boundary` (the operators are built by `.ci/guests`)
+//! `.ci/bench boundary`, or one scenario at one size, for a profiler: `.ci/bench boundary keys 256`.
 //!
 //! Records of 10 bytes of key and 76 of JSON, each scenario at batches of 1, 16, 256 and 1,000. The figure is the tenth
 //! best of a hundred short windows, so that other work on the machine counts little.
@@ -40,11 +40,22 @@ fn main() {
     };
     let (identity, count) = (guest("identity"), guest("count"));
     let ip_count = load(&engine, &read("examples/ip-count/target/weir/ip_count.wasm"));
-    println!("ns/record at batches of {:>6} {:>7} {:>7} {:>7}", 1, 16, 256, 1_000);
-    row("nothing asked, slots forwarded", &identity, None);
-    row("all columns, u64 per key, slots forwarded; 1,000 keys", &count, Some(1_000));
-    row("the same; 100,000 keys", &count, Some(100_000));
-    row("ip-count with its timers and rows; 100,000 keys", &ip_count, Some(100_000));
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let word = arguments.first().map_or("", String::as_str);
+    let only: Option<usize> = arguments.get(1).map(|batch| batch.parse().unwrap());
+    let sizes: Vec<usize> = only.map_or(BATCHES.to_vec(), |batch| vec![batch]);
+    let head: Vec<String> = sizes.iter().map(|size| format!("{size:7}")).collect();
+    println!("{:<58} {}", "ns/record at batches of", head.join(" "));
+    let scenarios = [
+        ("nothing asked, slots forwarded", &identity, None),
+        ("all columns, u64 per key, slots forwarded; 1,000 keys", &count, Some(1_000)),
+        ("the same; 100,000 keys", &count, Some(100_000)),
+        ("ip-count with its timers and rows; 100,000 keys", &ip_count, Some(100_000)),
+    ];
+    for (what, operator, keys) in scenarios.iter().filter(|scenario| scenario.0.contains(word)) {
+        let figures = sizes.iter().map(|size| format!("{:7.1}", measure(operator, *keys, *size)));
+        println!("{what:<58} {}", figures.collect::<Vec<_>>().join(" "));
+    }
 }
 
 fn read(path: &str) -> Vec<u8> {
@@ -54,11 +65,6 @@ fn read(path: &str) -> Vec<u8> {
 
 fn load(engine: &Engine, component: &[u8]) -> Operator {
     Operator::load(engine, component).unwrap()
-}
-
-fn row(what: &str, operator: &Operator, keys: Option<u64>) {
-    let figures: Vec<String> = BATCHES.iter().map(|batch| format!("{:7.1}", measure(operator, keys, *batch))).collect();
-    println!("{what:<58} {}", figures.join(" "));
 }
 
 /// Nanoseconds per record.
