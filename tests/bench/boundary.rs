@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use weir::guest::{Engine, Instance, Keyed, Limits, Operator, Settings, component};
+use weir::guest::{Engine, Instance, Keyed, Limits, Measured, Operator, Settings, component};
 use weir::state::{DueTimers, KeyedState, Kind, StateSpec};
 use weir_core::ids::Name;
 use weir_core::key_group::hash;
@@ -131,6 +131,7 @@ impl Subtask {
             config: "{}".to_owned(),
             secrets: HashMap::new(),
             limits: Limits::default(),
+            measured: Measured::of(&operator.descriptor().metrics),
         };
         let instance = Instance::start(operator, settings, KeyedState::new(specs, timers_id)).unwrap();
         let has_timers = instance.descriptor().calls("timers");

@@ -198,7 +198,7 @@ fn instance_is_thrown_away_with_a_trap_and_the_state_is_kept() {
 }
 
 #[test]
-fn skipped_records_are_counted_once_each() {
+fn skipped_records_are_counted_once_each_and_what_a_trapped_call_counted_is_not() {
     for (harm, node) in [("reject", "bad"), ("trap", "bad")] {
         let place = hostile(&format!(r#"do = "{harm}", on = '"k":"k3"'"#), "skip");
         let text = std::fs::read_to_string(place.path("p.toml")).unwrap();
@@ -220,9 +220,20 @@ fn skipped_records_are_counted_once_each() {
         wait_for(SOON, "every record is in", || (metric("weir_records_in_total") == Some(LINES)).then_some(()));
         wait_for(SOON, "all others are out", || (place.rows("out").len() as u64 == LINES - expected).then_some(()));
         assert_eq!(metric("weir_records_skipped_total"), Some(expected), "{harm}");
+        // The operator counts every record before it does harm; a call that rejects has not failed.
+        let passed = if harm == "trap" { LINES - expected } else { LINES };
+        assert_eq!(metric("weir_user_records_passed_total"), Some(passed), "{harm}");
+        let last = numbered_lines(LINES).pop().unwrap().len() as u64;
+        assert_eq!(metric("weir_user_last_length"), Some(last), "{harm}");
+        assert!(metric_types(&get(&address, "/metrics")).contains("weir_user_last_length gauge"));
         process.terminate();
         process.wait(SOON).expect_success();
     }
+}
+
+/// The lines that say what a family is, without their head.
+fn metric_types(text: &str) -> String {
+    text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect::<Vec<_>>().join("\n")
 }
 
 fn get(address: &str, path: &str) -> String {

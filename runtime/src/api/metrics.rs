@@ -1,6 +1,8 @@
 //! The numbers of running pipelines in Prometheus' text form. Names follow its rules: one prefix, base units, no unbounded
 //! label, never a user's key.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -12,8 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Running;
 use crate::clock;
-
-use crate::pipeline::{Facts, NodeMetrics, Reason};
+use crate::pipeline::{Facts, Measured, MetricKind, NodeMetrics, Reason};
 
 /// All metrics of these pipelines.
 pub fn encode(pipelines: &[Running]) -> Result<String, fmt::Error> {
@@ -36,7 +37,7 @@ type Labels = Vec<(&'static str, String)>;
 
 /// One family: what it is called, what it says, and its samples.
 struct Family {
-    name: &'static str,
+    name: Cow<'static, str>,
     help: &'static str,
     unit: Option<Unit>,
     kind: MetricType,
@@ -45,7 +46,7 @@ struct Family {
 
 impl Family {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), self.kind)?;
+        let mut family = encoder.encode_descriptor(&self.name, self.help, self.unit.as_ref(), self.kind)?;
         for (labels, value) in &self.samples {
             let metric = family.encode_family(labels)?;
             match self.kind {
@@ -70,20 +71,24 @@ impl Collector for Pipelines {
 
 macro_rules! families {
     ($($field:ident: $kind:ident $unit:expr, $help:literal;)*) => {
-        struct Families { $($field: Family,)* }
+        struct Families {
+            $($field: Family,)*
+            /// What operators count by themselves, by name and kind.
+            user: BTreeMap<(String, &'static str), Family>,
+        }
         fn families() -> Families {
             Families { $($field: Family {
-                name: concat!("weir_", stringify!($field)),
+                name: concat!("weir_", stringify!($field)).into(),
                 help: $help,
                 unit: $unit,
                 kind: MetricType::$kind,
                 samples: Vec::new(),
-            },)* }
+            },)* user: BTreeMap::new() }
         }
         impl Families {
             fn each(&self, mut visit: impl FnMut(&Family) -> fmt::Result) -> fmt::Result {
                 $(visit(&self.$field)?;)*
-                Ok(())
+                self.user.values().try_for_each(visit)
             }
         }
     };
@@ -137,7 +142,10 @@ fn collect_node(families: &mut Families, of: &dyn Fn(Labels) -> Labels, node: &N
     for (port, count) in node.ports.iter().zip(&node.records_out) {
         families.records_out.samples.push((of(vec![("port", port.clone())]), count.get() as f64));
     }
-    families.node_time.samples.push((of(vec![("kind", "busy".to_owned())]), node.busy_nanos.get() as f64 / 1e9));
+    let time = &node.time;
+    for (kind, nanos) in [("busy", &time.busy), ("backpressured", &time.backpressured), ("idle", &time.idle)] {
+        families.node_time.samples.push((of(vec![("kind", kind.to_owned())]), nanos.get() as f64 / 1e9));
+    }
     if node.is_source {
         plain(&mut families.source_lag_records, node.lag.get() as f64);
     }
@@ -154,8 +162,36 @@ fn collect_node(families: &mut Families, of: &dyn Fn(Labels) -> Labels, node: &N
                 .push((of(vec![("reason", reason.label().to_owned())]), node.traps[reason as usize].get() as f64));
         }
     }
+    for metric in node.measured.iter() {
+        if let Some(family) = user_family(&mut families.user, metric) {
+            plain(family, metric.value());
+        }
+    }
     let watermark = node.watermark();
     if watermark > i64::MIN && watermark < i64::MAX {
         plain(&mut families.watermark_lag, (clock::now_millis() - watermark) as f64 / 1000.0);
     }
+}
+
+/// The family of an operator's own metric. Its name is from a guest, and was checked at load: only a dash is none of
+/// Prometheus' characters.
+fn user_family<'a>(
+    families: &'a mut BTreeMap<(String, &'static str), Family>,
+    metric: &Measured,
+) -> Option<&'a mut Family> {
+    let name = metric.name.replace('-', "_");
+    let (kind, name) = match metric.kind {
+        // The encoder adds the ending of counters.
+        MetricKind::Counter => (MetricType::Counter, name.strip_suffix("_total").unwrap_or(&name)),
+        MetricKind::Gauge => (MetricType::Gauge, &name[..]),
+        MetricKind::Histogram => return None,
+    };
+    let family = || Family {
+        name: format!("weir_user_{name}").into(),
+        help: "Counted by an operator itself",
+        unit: None,
+        kind,
+        samples: Vec::new(),
+    };
+    Some(families.entry((name.to_owned(), metric.kind.as_str())).or_insert_with(family))
 }

@@ -135,6 +135,7 @@ impl From<registry::Error> for Problem {
         use registry::Error;
         let code = match &error {
             Error::BadVersion(_) => Code::BadVersion,
+            Error::Refused(refused) if refused.is_of_the_host() => return Problem::internal(error.to_string()),
             Error::Refused(_) => Code::ComponentRefused,
             Error::Immutable { .. } => Code::VersionExists,
             Error::Unknown(_) => Code::UnknownOperator,

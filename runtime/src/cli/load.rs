@@ -1,11 +1,11 @@
 //! What `run`, `check` and `demo` do first: read the pipeline file, load its operators, print what is wrong. Writes nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use weir_core::ids::Name;
 
 use super::Exit;
-use crate::guest::Engine;
+use crate::guest::{CompileLimits, Compiler, Engine};
 use crate::pipeline::{Checked, Lookup};
 use crate::registry::Registry;
 use crate::settings::{self, Diagnostics};
@@ -44,12 +44,30 @@ fn open_registry(folder: &Path, engine: &Engine) -> Result<Registry, Exit> {
     })
 }
 
-/// An engine for this process.
+/// An engine for this process. Native code is kept in the user's cache folder, where there is one.
 pub(super) fn engine() -> Result<Engine, Exit> {
-    Engine::new(64).map_err(|e| {
+    engine_for(64, cache_folder().map(|folder| folder.join("native")))
+}
+
+/// An engine with room for `instances` guests, which compiles in a child process and keeps native code in this folder.
+pub(super) fn engine_for(instances: u32, cache: Option<PathBuf>) -> Result<Engine, Exit> {
+    let engine = Engine::new(instances).map_err(|e| {
         eprintln!("error: cannot start the WebAssembly engine: {e:#}");
         Exit::Failed
-    })
+    })?;
+    // The link, not what it points to: an upgrade may have replaced the file, and this process's own is what fits.
+    let compiler = Compiler::in_child("/proc/self/exe", CompileLimits::default());
+    Ok(engine.with_compiler(match cache {
+        Some(folder) => compiler.cached_in(folder),
+        None => compiler,
+    }))
+}
+
+/// `$XDG_CACHE_HOME/weir`, else `~/.cache/weir`. A relative path counts as none, as the XDG rules want.
+fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(folder.join("weir"))
 }
 
 fn refuse(faults: &Diagnostics) -> Exit {

@@ -3,6 +3,7 @@
 
 mod build;
 mod check;
+mod compile_child;
 mod demo;
 mod exit;
 mod inspect;
@@ -61,6 +62,9 @@ enum Command {
     /// Prove things on this machine
     #[command(subcommand)]
     Demo(demo::Command),
+    /// Compile a component from stdin to stdout, under limits: what weir starts for itself
+    #[command(hide = true)]
+    CompileChild(compile_child::Arguments),
     /// Transactions of a pipeline: who owns them, what they hold back
     #[command(subcommand)]
     Txn(txn::Command),
@@ -68,6 +72,10 @@ enum Command {
 
 /// Runs the command and returns the process's exit code.
 pub fn main(arguments: Arguments) -> Exit {
+    // Before anything else: this process is to be confined while it is still nothing but itself.
+    if let Command::CompileChild(arguments) = &arguments.command {
+        return compile_child::run(arguments);
+    }
     start_logging(&arguments);
     if let Err(message) = crate::crash::check() {
         eprintln!("error: {message}");
@@ -81,6 +89,7 @@ pub fn main(arguments: Arguments) -> Exit {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Demo(command) => demo::run(&command),
         Command::Txn(command) => txn::run(&command),
+        Command::CompileChild(arguments) => compile_child::run(&arguments),
     }
 }
 

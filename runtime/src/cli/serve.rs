@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 
-use super::{Exit, run};
+use super::{Exit, load, run};
 use crate::api::{Server, StartError};
-use crate::registry::Engine;
 
 /// Guests at a time, over all pipelines.
 const INSTANCES_MAX: u32 = 256;
@@ -32,12 +31,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         eprintln!("error: cannot watch for signals: {e}");
         return Exit::Failed;
     }
-    let engine = match Engine::new(INSTANCES_MAX) {
+    let engine = match load::engine_for(INSTANCES_MAX, Some(arguments.data.join("cache/native"))) {
         Ok(engine) => engine,
-        Err(e) => {
-            eprintln!("error: cannot start the WebAssembly engine: {e:#}");
-            return Exit::Failed;
-        }
+        Err(exit) => return exit,
     };
     let server = match Server::start(&arguments.data, &arguments.listen, engine) {
         Ok(server) => server,

@@ -1,8 +1,11 @@
 //! Counters that the data path keeps, once per batch. Plain atomics: whoever exports them reads them. Decides nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use weir_core::ids::Name;
+
+use crate::guest::Measured;
 
 /// A counter or gauge.
 #[derive(Debug, Default)]
@@ -34,6 +37,17 @@ pub enum NodeKind {
     Sink,
 }
 
+/// What a node does with its shard's time, nanoseconds.
+#[derive(Debug, Default)]
+pub struct NodeTime {
+    /// The node worked.
+    pub busy: Value,
+    /// No node could work, since rows wait at a sink that has no room.
+    pub backpressured: Value,
+    /// Nothing was there to do, or another node worked.
+    pub idle: Value,
+}
+
 /// What one node counts.
 #[derive(Debug)]
 pub struct NodeMetrics {
@@ -63,16 +77,18 @@ pub struct NodeMetrics {
     pub state_bytes: Value,
     /// Timers that wait.
     pub timers: Value,
-    /// Nanoseconds that the node worked.
-    pub busy_nanos: Value,
+    /// Nanoseconds of the shard, by what they were for this node. Together they are the time that the shard has run.
+    pub time: NodeTime,
     /// Records behind the end of what exists, for sources.
     pub lag: Value,
+    /// What its operator counts by itself.
+    pub measured: Arc<[Measured]>,
     watermark: AtomicI64,
 }
 
 impl NodeMetrics {
     /// Counters at zero.
-    pub fn new(name: Name, kind: NodeKind, ports: Vec<String>) -> NodeMetrics {
+    pub fn new(name: Name, kind: NodeKind, ports: Vec<String>, measured: Arc<[Measured]>) -> NodeMetrics {
         NodeMetrics {
             name,
             is_source: kind == NodeKind::Source,
@@ -87,8 +103,9 @@ impl NodeMetrics {
             traps: Default::default(),
             state_bytes: Value::default(),
             timers: Value::default(),
-            busy_nanos: Value::default(),
+            time: NodeTime::default(),
             lag: Value::default(),
+            measured,
             watermark: AtomicI64::new(i64::MIN),
         }
     }
@@ -107,7 +124,7 @@ impl NodeMetrics {
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Its nodes.
-    pub nodes: Vec<std::sync::Arc<NodeMetrics>>,
+    pub nodes: Vec<Arc<NodeMetrics>>,
 }
 
 impl Metrics {

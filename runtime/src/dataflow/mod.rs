@@ -10,9 +10,10 @@ mod packet;
 mod shard;
 mod sink;
 mod source;
+mod stopwatch;
 
 pub use error::{Error, OnError};
-pub use metrics::{Metrics, NodeKind, NodeMetrics};
+pub use metrics::{Metrics, NodeKind, NodeMetrics, NodeTime};
 pub use operator::{OperatorNode, OperatorSettings};
 pub use packet::{KeyExtraction, Packet};
 pub use shard::{Command, Edge, Node, Report, Reporter, Shard, ShardSnapshot};

@@ -88,6 +88,10 @@ impl OperatorNode {
         &self.settings.node
     }
 
+    pub(super) fn metrics(&self) -> Arc<NodeMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// What the last barrier sealed.
     pub(super) fn take_snapshot(&mut self) -> Option<(NodeSnapshot, SealedState)> {
         self.snapshot.take()

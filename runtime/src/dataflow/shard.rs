@@ -2,6 +2,7 @@
 //! commands between batches. Owns the nodes; never decides when a checkpoint is due or whether it is committed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use weir_core::record::Mark;
 
 use super::error::Error;
 use super::gate::Flow;
+use super::metrics::NodeMetrics;
 use super::operator::OperatorNode;
 use super::sink::SinkNode;
 use super::source::{SourceNode, Stepped};
+use super::stopwatch::{Owner, Stopwatch};
 use crate::state::SealedState;
 
 /// Bytes that may wait at full sinks before the shard stops to make room.
@@ -29,6 +32,16 @@ pub enum Node {
     Operator(Box<OperatorNode>),
     /// Writes.
     Sink(Box<SinkNode>),
+}
+
+impl Node {
+    fn metrics(&self) -> Arc<NodeMetrics> {
+        match self {
+            Node::Source(node) => node.metrics(),
+            Node::Operator(node) => node.metrics(),
+            Node::Sink(node) => node.metrics(),
+        }
+    }
 }
 
 /// Where a port's rows go.
@@ -98,13 +111,15 @@ pub struct Shard {
     stopped: bool,
     /// A barrier that waits until full sinks have room.
     barrier: Option<Epoch>,
+    time: Stopwatch,
 }
 
 impl Shard {
     /// Nodes in topological order and, per node and port, the edges out of it.
     pub fn new(nodes: Vec<Node>, edges: Vec<Vec<Vec<Edge>>>, commands: Receiver<Command>, report: Reporter) -> Shard {
+        let time = Stopwatch::new(nodes.iter().map(Node::metrics).collect());
         let nodes = nodes.into_iter().map(Some).collect();
-        Shard { nodes, edges, commands, report, paused: false, ended: false, stopped: false, barrier: None }
+        Shard { nodes, edges, commands, report, paused: false, ended: false, stopped: false, barrier: None, time }
     }
 
     /// Runs until it is stopped or fails. The failure is the last report.
@@ -126,14 +141,26 @@ impl Shard {
         while !self.stopped {
             let worked = self.commands()? | self.round()?;
             if let Worked::Nothing(sleep) = worked {
-                match self.commands.recv_timeout(sleep) {
+                match self.next_command(sleep) {
                     Ok(command) => self.on_command(command)?,
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => self.stopped = true,
                 }
+            } else {
+                self.time.publish();
             }
         }
         Ok(())
+    }
+
+    /// Waits for a command, and says what for: room at a sink, or something to do.
+    fn next_command(&mut self, wait: Duration) -> Result<Command, RecvTimeoutError> {
+        let owner = if self.pending_bytes() > 0 { Owner::Backpressure } else { Owner::Nobody };
+        let before = self.time.pass_to(owner);
+        let command = self.commands.recv_timeout(wait);
+        self.time.pass_to(before);
+        self.time.publish();
+        command
     }
 
     /// Answers all commands that wait.
@@ -192,7 +219,9 @@ impl Shard {
 
     /// One poll of each source, unless a sink is full.
     fn round(&mut self) -> Result<Worked, Error> {
-        self.each_sink(SinkNode::relieve)?;
+        if self.pending_bytes() > 0 {
+            self.each_sink(SinkNode::relieve)?;
+        }
         self.try_barrier()?;
         if self.paused || self.ended || self.pending_bytes() > 0 {
             return Ok(Worked::Nothing(if self.pending_bytes() > 0 { Duration::from_millis(2) } else { SLEEP_MAX }));
@@ -253,9 +282,12 @@ impl Shard {
     }
 
     fn each_sink(&mut self, mut act: impl FnMut(&mut SinkNode) -> Result<(), Error>) -> Result<(), Error> {
-        for node in self.nodes.iter_mut().flatten() {
-            if let Node::Sink(sink) = node {
-                act(sink)?;
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            if let Some(Node::Sink(sink)) = node {
+                let before = self.time.pass_to(Owner::Node(index));
+                let result = act(sink);
+                self.time.pass_to(before);
+                result?;
             }
         }
         Ok(())
@@ -279,7 +311,9 @@ impl Shard {
             return Ok(None);
         }
         let Some(Node::Source(mut source)) = self.nodes[index].take() else { return Ok(None) };
+        let before = self.time.pass_to(Owner::Node(index));
         let result = act(&mut source, &mut |port, flow| self.deliver(index, port, flow));
+        self.time.pass_to(before);
         self.nodes[index] = Some(Node::Source(source));
         result.map(Some)
     }
@@ -295,6 +329,7 @@ impl Shard {
             let Some(mut node) = self.nodes[edge.to].take() else {
                 return Err(Error::Bug("a node received from itself".to_owned()));
             };
+            let before = self.time.pass_to(Owner::Node(edge.to));
             let result = match &mut node {
                 Node::Operator(operator) => {
                     operator.on_flow(edge.channel, flow, &mut |port, flow| self.deliver(edge.to, port, flow))
@@ -302,6 +337,7 @@ impl Shard {
                 Node::Sink(sink) => sink.on_flow(edge.channel, flow),
                 Node::Source(_) => Err(Error::Bug("an edge leads into a source".to_owned())),
             };
+            self.time.pass_to(before);
             self.nodes[edge.to] = Some(node);
             result?;
         }
@@ -312,7 +348,7 @@ impl Shard {
     /// holds. Only releases are answered meanwhile; what else comes in waits for its turn.
     fn make_room(&mut self) -> Result<(), Error> {
         while self.pending_bytes() > PENDING_BYTES_MAX / 2 {
-            match self.commands.recv_timeout(Duration::from_millis(2)) {
+            match self.next_command(Duration::from_millis(2)) {
                 Ok(Command::Released(epoch)) => self.each_sink(|sink| sink.on_released(epoch))?,
                 Ok(Command::Barrier(epoch)) => self.barrier = Some(epoch),
                 Ok(Command::Cancel(epoch)) => {

@@ -39,6 +39,10 @@ impl SinkNode {
         SinkNode { name, sink, on_error, gate, metrics, pending: Batch::default(), taken: 0, parts: Vec::new() }
     }
 
+    pub(super) fn metrics(&self) -> Arc<NodeMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// Bytes that wait for room.
     pub(super) fn pending_bytes(&self) -> usize {
         if self.taken == self.pending.len() { 0 } else { self.pending.bytes().max(1) }

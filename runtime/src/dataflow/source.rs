@@ -104,6 +104,10 @@ impl SourceNode {
         &self.settings.node
     }
 
+    pub(super) fn metrics(&self) -> Arc<NodeMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }

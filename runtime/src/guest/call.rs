@@ -7,7 +7,8 @@ use weir_core::ids::Name;
 use weir_core::record::{Batch, Column};
 
 use super::descriptor::Descriptor;
-use super::engine::Limits;
+use super::limits::Limits;
+use super::measured::{Measured, Measuring};
 use crate::state::KeyedState;
 
 /// Bytes of output that one call may leave, all ports together.
@@ -132,7 +133,7 @@ pub(super) struct Context {
     pub(super) config: String,
     pub(super) secrets: HashMap<String, String>,
     pub(super) node: Name,
-    pub(super) metrics: Vec<f64>,
+    pub(super) measuring: Measuring,
 }
 
 impl Context {
@@ -163,7 +164,7 @@ impl Context {
             config,
             secrets: HashMap::new(),
             node,
-            metrics: vec![0.0; descriptor.metrics.len()],
+            measuring: Measuring::new(Measured::of(&descriptor.metrics)),
         }
     }
 
@@ -231,29 +232,5 @@ impl Context {
             Phase::Timers => Some(&self.due),
             _ => None,
         }
-    }
-}
-
-/// The limit on linear memory; remembers that it refused, so that the trap that follows is named rightly.
-#[derive(Debug)]
-pub(super) struct MemoryLimit {
-    bytes: usize,
-    pub(super) denied: bool,
-}
-
-impl MemoryLimit {
-    pub(super) fn new(bytes: usize) -> MemoryLimit {
-        MemoryLimit { bytes, denied: false }
-    }
-}
-
-impl wasmtime::ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        self.denied |= desired > self.bytes;
-        Ok(desired <= self.bytes)
-    }
-
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= 100_000)
     }
 }

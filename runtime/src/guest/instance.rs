@@ -4,24 +4,24 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-use wasmtime::component::{ComponentExportIndex, Func, Lift, TypedFunc};
-use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime::Store;
+use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 use weir_core::ids::Name;
 use weir_core::record::{Batch, Column};
 
-use super::bindings::{BatchIn, ColumnIn, ColumnOwned, Domain, DueIn, FailureKind, FailureOut, TaskIn};
-use super::call::{Context, Failure, MemoryLimit, Output, Phase, Reason};
+use super::bindings::{BatchIn, ColumnIn, Domain, DueIn, FailureKind, TaskIn};
+use super::call::{Context, Failure, Output, Phase, Reason};
+use super::columns::Parts;
 use super::descriptor::Descriptor;
-use super::engine::Limits;
 use super::imports::clean;
+use super::limits::Limits;
+use super::measured::{Measured, Measuring};
 use super::operator::Operator;
+use super::store::{Answer, Data, Exports, START_FUEL, instantiate};
+use super::trap::trapped;
 use crate::state::{DueTimers, KeyedState};
-
-/// Fuel for instantiation and `open`: more than a call, since they run once.
-const START_FUEL: u64 = 5_000_000_000;
-/// Bytes that one call may move from guest to host, before anything is allocated for them.
-const HOSTCALL_BYTES_MAX: usize = 64 << 20;
 
 /// Where an instance runs and what it may use.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub struct Settings {
     pub secrets: HashMap<String, String>,
     /// Limits of the node.
     pub limits: Limits,
+    /// The metrics that the operator declares, where they are counted.
+    pub measured: Arc<[Measured]>,
 }
 
 /// The keys of a batch, where the node is keyed.
@@ -45,23 +47,6 @@ pub struct Keyed {
     pub hashes: Vec<u64>,
     /// The key of each slot.
     pub keys: Column,
-}
-
-/// The data of a store.
-pub(super) struct Data {
-    /// Always present but during an import.
-    pub(super) context: Option<Box<Context>>,
-    memory: MemoryLimit,
-}
-
-#[derive(Clone, Copy)]
-struct Exports {
-    open: Func,
-    process: Func,
-    on_timers: Func,
-    on_watermark: Func,
-    on_end: Func,
-    close: Func,
 }
 
 /// A guest that runs.
@@ -77,8 +62,6 @@ pub struct Instance {
     wants_values: Vec<bool>,
 }
 
-type Answer = (Result<(), FailureOut>,);
-
 impl Instance {
     /// Instantiates and opens. The state comes back with the failure, for the next attempt.
     pub fn start(operator: &Operator, settings: Settings, state: KeyedState) -> Result<Instance, Failure> {
@@ -86,6 +69,7 @@ impl Instance {
         let mut context =
             Context::new(settings.node.clone(), descriptor, state, settings.config.clone(), settings.limits);
         context.secrets = settings.secrets.clone();
+        context.measuring = Measuring::new(Arc::clone(&settings.measured));
         let (store, exports) =
             instantiate(operator, Box::new(context), settings.limits).map_err(|(_, failure)| failure)?;
         let wants = |column| (0..descriptor.inputs.len()).map(|i| descriptor.wants(i, column)).collect::<Vec<bool>>();
@@ -155,7 +139,7 @@ impl Instance {
         let lowered = parts.batch(input);
         // SAFETY: `Operator` checked at load that `process` takes a batch and returns a result (`typecheck`).
         let typed = unsafe { TypedFunc::<(BatchIn<'_>,), Answer>::new_unchecked(func) };
-        let result = typed.call(&mut self.store, (lowered,));
+        let result = self.call(typed, (lowered,));
         let context = self.context();
         std::mem::swap(&mut context.batch, batch);
         if let (Some(keyed), Some(keys)) = (keyed, context.keyed.take()) {
@@ -186,7 +170,7 @@ impl Instance {
         };
         // SAFETY: checked at load (`typecheck`).
         let typed = unsafe { TypedFunc::<(DueIn<'_>,), Answer>::new_unchecked(func) };
-        let result = typed.call(&mut self.store, (lowered,));
+        let result = self.call(typed, (lowered,));
         self.finish(result)
     }
 
@@ -197,7 +181,7 @@ impl Instance {
         self.begin(Phase::Watermark, watermark, now).state.begin_call(&[], &Column::default());
         // SAFETY: checked at load (`typecheck`).
         let typed = unsafe { TypedFunc::<(i64,), Answer>::new_unchecked(func) };
-        let result = typed.call(&mut self.store, (watermark,));
+        let result = self.call(typed, (watermark,));
         self.finish(result)
     }
 
@@ -208,7 +192,7 @@ impl Instance {
         self.begin(Phase::End, watermark, now).state.begin_call(&[], &Column::default());
         // SAFETY: checked at load (`typecheck`).
         let typed = unsafe { TypedFunc::<(), Answer>::new_unchecked(func) };
-        let result = typed.call(&mut self.store, ());
+        let result = self.call(typed, ());
         self.finish(result)
     }
 
@@ -221,9 +205,22 @@ impl Instance {
         self.begin(Phase::Idle, i64::MAX, 0);
         // SAFETY: checked at load (`typecheck`).
         let typed = unsafe { TypedFunc::<(), ()>::new_unchecked(func) };
-        if let Err(error) = typed.call(&mut self.store, ()) {
+        if let Err(error) = self.call(typed, ()) {
             tracing::warn!(node = self.settings.node.as_str(), "close: {error:#}");
         }
+    }
+
+    /// Calls the guest, under the eyes of the watchdog.
+    fn call<P, R>(&mut self, func: TypedFunc<P, R>, parameters: P) -> wasmtime::Result<R>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        let fuel = self.store.get_fuel().expect("the engine consumes fuel");
+        self.store.data_mut().watch.begin(fuel);
+        let result = func.call(&mut self.store, parameters);
+        self.store.data_mut().watch.end();
+        result
     }
 
     fn context(&mut self) -> &mut Context {
@@ -250,6 +247,7 @@ impl Instance {
         let failure = match result {
             Ok((Ok(()),)) => {
                 context.state.commit_call();
+                context.measuring.commit();
                 return Ok(());
             }
             Ok((Err(failure),)) => Failure {
@@ -266,6 +264,7 @@ impl Instance {
         };
         let context = self.context();
         context.state.discard_call();
+        context.measuring.discard();
         context.output.clear();
         Err(failure)
     }
@@ -299,163 +298,7 @@ impl Instance {
             TaskIn { pipeline: pipeline.as_str(), node: node.as_str(), subtask: 0, parallelism: 1, options: &[] };
         // SAFETY: checked at load (`typecheck`).
         let typed = unsafe { TypedFunc::<(TaskIn<'_>,), Answer>::new_unchecked(func) };
-        let result = typed.call(&mut self.store, (task,));
+        let result = self.call(typed, (task,));
         self.finish(result)
     }
-}
-
-/// The columns of a call, taken out of the context as raw parts.
-///
-/// The context lives in a `Box` inside the store, and a call needs the store mutably while its arguments are lowered from
-/// columns inside that box. Nothing that runs in between can change, move or free them: `batch`, `keyed` and the ordinals
-/// are written by this file only, before and after the call, and no import touches them.
-struct Parts {
-    ords: *const [u32],
-    times: *const [i64],
-    keys: (*const [u32], *const [u8]),
-    values: (*const [u32], *const [u8]),
-}
-
-impl Parts {
-    fn of(context: &Context, is_keyed: bool, wants_keys: bool, wants_values: bool) -> Parts {
-        let column = |wanted: bool, column: &Column| -> (*const [u32], *const [u8]) {
-            let (ends, data): (&[u32], &[u8]) = if wanted { (&column.ends, &column.data) } else { (&[], &[]) };
-            (ends, data)
-        };
-        let ords: &[u32] = if is_keyed { context.state.ordinals() } else { &[] };
-        Parts {
-            ords: ords as *const _,
-            times: &raw const context.batch.times[..],
-            keys: column(wants_keys, context.keys()),
-            values: column(wants_values, &context.batch.values),
-        }
-    }
-
-    fn batch<'a>(&self, input: u32) -> BatchIn<'a> {
-        // SAFETY: see the type. The columns outlive the call that the result is made for.
-        unsafe {
-            BatchIn {
-                input,
-                ords: &*self.ords,
-                times: &*self.times,
-                keys: ColumnIn { ends: &*self.keys.0, data: &*self.keys.1 },
-                values: ColumnIn { ends: &*self.values.0, data: &*self.values.1 },
-            }
-        }
-    }
-}
-
-type Started = Result<(Store<Data>, Exports), (Box<Context>, Failure)>;
-
-fn instantiate(operator: &Operator, context: Box<Context>, limits: Limits) -> Started {
-    let data = Data { context: Some(context), memory: MemoryLimit::new(limits.memory) };
-    let mut store = Store::new(operator.engine().raw(), data);
-    store.limiter(|data| &mut data.memory);
-    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-    store.set_fuel(START_FUEL).expect("the engine consumes fuel");
-    let started = operator.instantiate(&mut store).and_then(|instance| {
-        let func = |store: &mut Store<Data>, index: &ComponentExportIndex| {
-            instance.get_func(store, index).ok_or_else(|| wasmtime::format_err!("an export of the contract is missing"))
-        };
-        let exports = operator.exports();
-        Ok(Exports {
-            open: func(&mut store, &exports.open)?,
-            process: func(&mut store, &exports.process)?,
-            on_timers: func(&mut store, &exports.on_timers)?,
-            on_watermark: func(&mut store, &exports.on_watermark)?,
-            on_end: func(&mut store, &exports.on_end)?,
-            close: func(&mut store, &exports.close)?,
-        })
-    });
-    match started {
-        Ok(exports) => Ok((store, exports)),
-        Err(error) => {
-            let denied = store.data().memory.denied;
-            let context = store.data_mut().context.take().expect("an import puts the context back before it returns");
-            let failure = trapped(&context, denied, &error);
-            Err((context, failure))
-        }
-    }
-}
-
-/// Checks that every export has the type that the unchecked calls above rely on.
-pub(super) fn typecheck(
-    store: &mut Store<Data>,
-    instance: &wasmtime::component::Instance,
-    exports: &super::operator::ExportIndices,
-) -> wasmtime::Result<()> {
-    type Migrate = (u32, u32, ColumnIn<'static>);
-    instance.get_typed_func::<(TaskIn<'static>,), Answer>(&mut *store, &exports.open)?;
-    instance.get_typed_func::<(BatchIn<'static>,), Answer>(&mut *store, &exports.process)?;
-    instance.get_typed_func::<(DueIn<'static>,), Answer>(&mut *store, &exports.on_timers)?;
-    instance.get_typed_func::<(i64,), Answer>(&mut *store, &exports.on_watermark)?;
-    instance.get_typed_func::<(), Answer>(&mut *store, &exports.on_end)?;
-    instance.get_typed_func::<Migrate, (Result<ColumnOwned, FailureOut>,)>(&mut *store, &exports.migrate)?;
-    instance.get_typed_func::<(), ()>(&mut *store, &exports.close)?;
-    Ok(())
-}
-
-/// Calls an export that takes nothing, once, outside a running pipeline (`describe`).
-pub(super) fn call_once<R: Lift + 'static>(
-    operator_store: &mut Store<Data>,
-    instance: &wasmtime::component::Instance,
-    index: &ComponentExportIndex,
-) -> Result<R, Failure> {
-    let result = (instance.get_typed_func::<(), (R,)>(&mut *operator_store, index))
-        .and_then(|func| func.call(&mut *operator_store, ()));
-    result.map(|(answer,)| answer).map_err(|error| {
-        let denied = operator_store.data().memory.denied;
-        match operator_store.data().context.as_ref() {
-            Some(context) => trapped(context, denied, &error),
-            None => Failure {
-                reason: Reason::Trapped,
-                slot: None,
-                code: "trap".into(),
-                message: clean(&format!("{error:#}")),
-            },
-        }
-    })
-}
-
-/// A store for `describe`: every import but `log` is refused.
-pub(super) fn describe_store(operator: &super::engine::Engine) -> Store<Data> {
-    let limits = Limits::default();
-    let mut context = Context::describe();
-    context.phase = Phase::Describe;
-    let data = Data { context: Some(Box::new(context)), memory: MemoryLimit::new(limits.memory) };
-    let mut store = Store::new(operator.raw(), data);
-    store.limiter(|data| &mut data.memory);
-    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-    store.set_fuel(START_FUEL).expect("the engine consumes fuel");
-    store
-}
-
-/// What a trap means, in the guest's own words where it left some.
-fn trapped(context: &Context, denied: bool, error: &wasmtime::Error) -> Failure {
-    let trap = error.downcast_ref::<Trap>();
-    let (slot, words) = match &context.last_words {
-        Some((slot, words)) => (*slot, Some(words.clone())),
-        None => (None, None),
-    };
-    let place = error.downcast_ref::<WasmBacktrace>().and_then(|backtrace| {
-        let frame = backtrace.frames().iter().find_map(|f| f.func_name())?;
-        Some(format!(" in {frame}"))
-    });
-    let (reason, code, message) = match (&context.over_limit, trap) {
-        (Some(message), _) => (Reason::Output, "output-limit", message.clone()),
-        (None, Some(Trap::OutOfFuel)) => {
-            (Reason::TimedOut, "call-timeout", "the call ran longer than `limits.call_timeout` allows".to_owned())
-        }
-        _ if denied => {
-            (Reason::Memory, "memory-limit", "the guest asked for more memory than `limits.memory` allows".to_owned())
-        }
-        (None, Some(trap)) => (Reason::Trapped, "trap", trap.to_string()),
-        (None, None) => (Reason::Trapped, "trap", format!("{}", error.root_cause())),
-    };
-    // A panic's own words name file and line; the frame of the panic handler would only be noise behind them.
-    let message = match words {
-        Some(words) if reason == Reason::Trapped => words,
-        _ => clean(&format!("{message}{}", place.unwrap_or_default())),
-    };
-    Failure { reason, slot, code: code.to_owned(), message }
 }

@@ -4,15 +4,34 @@
 
 mod bindings;
 mod call;
+mod columns;
+mod compile;
 pub mod component;
 mod descriptor;
 mod engine;
 mod imports;
+mod inspection;
 mod instance;
+mod limits;
+mod measured;
 mod operator;
+mod refused;
+mod store;
+mod structure;
+mod trap;
+mod watchdog;
 
 pub use call::{Failure, Output, OutputLimits, Reason};
+pub use compile::{CompileLimits, Compiler, compile_child};
 pub use descriptor::{Descriptor, InputDecl, MetricDecl, OutputDecl, StateDecl};
-pub use engine::{Engine, Limits};
+pub use engine::Engine;
+pub use inspection::Inspection;
 pub use instance::{Instance, Keyed, Settings};
-pub use operator::{CONTRACT, Inspection, Operator, RefusedComponent, SIZE_MAX as COMPONENT_BYTES_MAX};
+pub use limits::Limits;
+pub use measured::{Kind as MetricKind, Measured};
+pub use operator::Operator;
+pub use refused::RefusedComponent;
+pub use structure::SIZE_MAX as COMPONENT_BYTES_MAX;
+
+/// The contract's package and version that this host speaks.
+pub const CONTRACT: &str = "weir:operator@0.1.0";

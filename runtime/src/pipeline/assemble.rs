@@ -28,7 +28,7 @@ use crate::dataflow::{
     Command, Edge, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings,
     SinkNode, SourceNode, SourceSettings,
 };
-use crate::guest::{self, Instance, Limits};
+use crate::guest::{self, Instance, Limits, Measured};
 
 /// Rows of the next epoch that may wait while a commit is under way, bytes.
 const HOLD_BYTES: usize = 64 << 20;
@@ -146,7 +146,9 @@ pub(super) fn assemble(
             VertexKind::Sink { .. } => NodeKind::Sink,
         };
         let ports = if kind == NodeKind::Sink { vec![String::new()] } else { ports };
-        let counted = Arc::new(NodeMetrics::new(vertex.name.clone(), kind, ports));
+        let operator = job.checked.operators.get(&vertex.name);
+        let measured = Measured::of(operator.map_or(&[], |operator| &operator.descriptor().metrics));
+        let counted = Arc::new(NodeMetrics::new(vertex.name.clone(), kind, ports, measured));
         metrics.push(Arc::clone(&counted));
         nodes.push(match vertex.kind {
             VertexKind::Source { source } => {
@@ -282,6 +284,7 @@ fn operator_node(
             spec.limits.call_timeout,
             spec.limits.record_bytes_max as usize,
         ),
+        measured: Arc::clone(&metrics.measured),
     };
     let (state, watermark) = restored.take_state(&vertex.name).ok_or_else(|| bug("its state was not restored"))?;
     let instance = Instance::start(operator, settings, state).map_err(|failed| Failure {

@@ -17,7 +17,7 @@ mod writer;
 
 /// What a running pipeline counts.
 pub use crate::dataflow::{Metrics, NodeMetrics};
-pub use crate::guest::Reason;
+pub use crate::guest::{Measured, MetricKind, Reason};
 pub use assemble::{KafkaDomain, kafka_domain, kafka_domain_of};
 pub use job::{Checked, Error as JobError, Job, Lookup};
 pub use manager::{Error as ManagerError, Language, Manager, View};

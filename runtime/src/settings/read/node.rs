@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use weir_core::graph::nearest::nearest;
-use weir_core::graph::spec::{Edge, FilePath, Input, Key, Limits, Node, OnError, OperatorRef, Secret};
+use weir_core::graph::spec::{
+    Edge, FilePath, Input, Key, Limits, MEMORY_BYTES_MAX, Node, OnError, OperatorRef, Secret,
+};
 use weir_core::ids::Name;
 
 use super::field::Field;
@@ -189,7 +191,7 @@ fn defaults(reader: &Reader<'_>) -> Limits {
 fn limits(field: Field<'_>, reader: &mut Reader<'_>) -> Limits {
     let mut limits = defaults(reader);
     let Some(mut table) = field.table(reader) else { return limits };
-    table.set(reader, "memory", |f, r| f.size(r, 64 << 10..=4 << 30), &mut limits.memory_bytes);
+    table.set(reader, "memory", |f, r| f.size(r, 64 << 10..=MEMORY_BYTES_MAX), &mut limits.memory_bytes);
     table.set(reader, "call_timeout", call_timeout, &mut limits.call_timeout);
     table.set(reader, "record", ends::record_bytes, &mut limits.record_bytes_max);
     table.finish(reader);

@@ -4,13 +4,15 @@
 //! `at`: where, `process` (the default), `open`, `timer`, `watermark` or `end`. `on` holds for `process` alone.
 
 use weir_sdk::{
-    Config, Context, Descriptor, Due, Failure, KEYS, Operator, Port, Record, Task, VALUES, ValueState, info,
+    Config, Context, Descriptor, Due, Failure, KEYS, Metric, Operator, Port, Record, Task, VALUES, ValueState, info,
 };
 
 const OUT: Port = Port::new(0, "out");
 const SIDE: Port = Port::new(1, "side");
 const COUNT: ValueState<u64> = ValueState::new(0, "count");
 const BLOB: ValueState<Vec<u8>> = ValueState::new(1, "blob");
+const PASSED: Metric = Metric::counter(0, "records-passed");
+const LENGTH: Metric = Metric::gauge(1, "last_length");
 
 struct Hostile {
     what: String,
@@ -30,6 +32,8 @@ impl Operator for Hostile {
             .output(SIDE)
             .value_state(COUNT)
             .value_state(BLOB)
+            .metric(PASSED)
+            .metric(LENGTH)
             .timers()
             .watermarks()
             .end()
@@ -47,6 +51,9 @@ impl Operator for Hostile {
 
     fn process(&mut self, record: &Record<'_>, ctx: &mut Context) -> Result<(), Failure> {
         self.calls += 1;
+        // Counted before the harm: what a call counts that fails is not counted.
+        PASSED.add(1);
+        LENGTH.set(record.value().len() as f64);
         let hit = self.at == "process" && contains(record.value(), self.on.as_bytes());
         if self.at == "timer" {
             ctx.set_timer(record.time(), 0);

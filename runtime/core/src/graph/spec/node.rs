@@ -107,6 +107,9 @@ pub struct Limits {
     pub record_bytes_max: u64,
 }
 
+/// 512 MiB: the most that `limits.memory` may grant.
+pub const MEMORY_BYTES_MAX: u64 = 512 << 20;
+
 /// 1 MiB: `limits.record` where nothing else is written.
 pub const RECORD_BYTES_MAX: u64 = 1 << 20;
 
