@@ -10,3 +10,4 @@ mod place;
 mod readme;
 mod serve;
 mod tidy;
+mod txn_timeout;
