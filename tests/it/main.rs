@@ -5,6 +5,7 @@ mod bad_input;
 mod hostile;
 mod ip_count_kafka;
 mod kafka_harness;
+mod kill_kafka;
 mod local;
 mod place;
 mod readme;
