@@ -11,4 +11,5 @@ mod place;
 mod readme;
 mod serve;
 mod tidy;
+mod two_clusters;
 mod txn_timeout;
