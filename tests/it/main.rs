@@ -10,6 +10,7 @@ mod local;
 mod place;
 mod readme;
 mod serve;
+mod terminal;
 mod tidy;
 mod two_clusters;
 mod txn_timeout;
