@@ -10,6 +10,7 @@ mod local;
 mod place;
 mod readme;
 mod serve;
+mod serve_again;
 mod terminal;
 mod tidy;
 mod two_clusters;

@@ -1,6 +1,11 @@
 //! All pipelines of a server: what was asked for, kept durably, and what runs. One thread per pipeline carries out changes
 //! in order, so that two applies never run two services of one name. Knows no HTTP.
 
+mod check;
+mod entry;
+mod record;
+mod run;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -8,62 +13,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-use weir_core::domain::Start;
-use weir_core::graph::fault::Fault;
-use weir_core::graph::spec::{FilePath, OperatorRef, Pipeline, SinkKind, SourceKind};
+use weir_core::domain::{Class, Start};
 use weir_core::ids::Name;
 
-use super::job::{Checked, Job};
+use self::check::check;
+use self::entry::Entry;
+pub use self::entry::View;
+pub use self::record::Language;
+use self::record::{Desired, Record, Records};
+use super::job::Job;
 use super::service::{Handle, Service, Settings};
-use super::status::{Checkpointed, State};
+use crate::crash;
 use crate::registry::Registry;
-use crate::settings::{self, Diagnostics, Environment, Format, Style};
-
-/// What was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Desired {
-    Running,
-    Stopped,
-}
-
-/// How the text of a pipeline is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Language {
-    /// As a file on disk.
-    Toml,
-    /// The same model.
-    Json,
-}
-
-/// What is kept of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    name: Name,
-    revision: u64,
-    desired: Desired,
-    language: Language,
-    text: String,
-}
-
-/// What a reader sees of a pipeline.
-#[derive(Debug, Clone)]
-pub struct View {
-    /// Name.
-    pub name: Name,
-    /// Where it stands.
-    pub state: State,
-    /// How often it was applied.
-    pub revision: u64,
-    /// Its newest checkpoint.
-    pub last_checkpoint: Option<Checkpointed>,
-    /// Attempts after the first.
-    pub restarts: u64,
-    /// Why it does not run.
-    pub problem: Option<String>,
-}
+use crate::settings::Diagnostics;
 
 /// Why a wish was refused.
 #[derive(Debug, thiserror::Error)]
@@ -110,36 +72,13 @@ pub enum Error {
     },
 }
 
-struct Entry {
-    record: Record,
-    /// The door to its service; stays when the service has ended, for its last words.
-    handle: Option<Handle>,
-    thread: Option<std::thread::JoinHandle<()>>,
-    /// Why it could not even be started.
-    problem: Option<String>,
-    /// Its files are going: it stays in the list so that nobody starts a new one in the same folder.
-    is_being_deleted: bool,
-}
-
-impl Entry {
-    fn new(record: Record) -> Entry {
-        Entry { record, handle: None, thread: None, problem: None, is_being_deleted: false }
-    }
-
-    /// Whether something of it still works on its state folder.
-    fn is_live(&self) -> bool {
-        let works = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        // A service at rest may need another moment to give its folder back; whoever needs the folder joins the thread.
-        works && !self.handle.as_ref().is_some_and(|handle| handle.status.read(|facts| is_final(facts.state)))
-    }
-}
-
 /// See the module.
 #[derive(Clone)]
 pub struct Manager(Arc<Inner>);
 
 struct Inner {
     data: PathBuf,
+    records: Records,
     registry: Arc<Registry>,
     entries: Mutex<BTreeMap<Name, Entry>>,
     /// Changed only under the lock of `entries`: from then on nothing is started.
@@ -147,29 +86,24 @@ struct Inner {
 }
 
 impl Manager {
-    /// Opens `DIR/pipelines` and starts what was running.
+    /// Opens what is kept below `DIR` and starts what was running.
     pub fn open(data: &Path, registry: Arc<Registry>) -> Result<Manager, Error> {
-        let specs = data.join("specs");
-        fs::create_dir_all(&specs).map_err(|source| Error::Io { path: specs.clone(), source })?;
+        let (records, found) = Records::open(data)?;
         let manager = Manager(Arc::new(Inner {
             data: data.to_owned(),
+            records,
             registry,
             entries: Mutex::default(),
             is_shutting_down: AtomicBool::new(false),
         }));
-        let io = |source| Error::Io { path: specs.clone(), source };
-        for file in fs::read_dir(&specs).map_err(io)? {
-            let path = file.map_err(io)?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            let bytes = fs::read(&path).map_err(io)?;
-            let record: Record = serde_json::from_slice(&bytes).map_err(|e| Error::Io { path, source: e.into() })?;
-            let name = record.name.clone();
+        for record in found {
             let mut entry = Entry::new(record);
+            let name = entry.record.name.clone();
+            entry.before = entry::last_checkpoint(&manager.state(&name));
+            // Held over the start: its thread finds the entry.
             let mut entries = manager.entries();
-            if entry.record.desired == Desired::Running {
-                manager.start(&mut entry);
+            if entry.record.desired == Desired::Running && entry.record.ended.is_none() {
+                manager.start(&mut entry, None);
             }
             entries.insert(name, entry);
         }
@@ -180,7 +114,8 @@ impl Manager {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applies a pipeline: checks it, keeps it, (re)starts it. Returns whether it is new.
+    /// Applies a pipeline: checks it, keeps it, (re)starts it. Returns whether it is new. The same text for one whose bounded
+    /// input has ended changes nothing.
     pub fn apply(
         &self,
         name: &Name,
@@ -188,7 +123,7 @@ impl Manager {
         text: &str,
         if_match: Option<u64>,
     ) -> Result<(View, bool), Error> {
-        drop(self.check(name, language, text)?);
+        let checked = check(&self.0.registry, name, language, text)?;
         let mut entries = self.entries();
         if self.is_shutting_down() {
             return Err(Error::ShuttingDown);
@@ -202,6 +137,12 @@ impl Manager {
         {
             return Err(Error::Changed(revision.unwrap_or(0)));
         }
+        if let Some(entry) = entries.get(name)
+            && entry.record.ended.is_some()
+            && (entry.record.language, entry.record.text.as_str()) == (language, text)
+        {
+            return Ok((entry.view(), false));
+        }
         let created = revision.is_none();
         let record = Record {
             name: name.clone(),
@@ -209,51 +150,24 @@ impl Manager {
             desired: Desired::Running,
             language,
             text: text.to_owned(),
+            ended: None,
         };
-        self.keep(&record)?;
+        self.0.records.keep(&record)?;
+        crash::point("deploy.switched");
         let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(record.clone()));
         entry.record = record;
-        self.start(entry);
-        Ok((view(entry), created))
-    }
-
-    /// Parses and checks without keeping anything.
-    fn check(&self, name: &Name, language: Language, text: &str) -> Result<Checked, Error> {
-        let (format, file) = match language {
-            Language::Toml => (Format::Toml, format!("{name}.toml")),
-            Language::Json => (Format::Json, format!("{name}.json")),
-        };
-        // The server's own environment and files are not for those who may apply a pipeline.
-        let environment = Environment { variable: &|_| None, file: None, base: None };
-        let loaded = settings::parse(text, &file, format, &environment).map_err(Error::Invalid)?;
-        if loaded.spec.name != *name {
-            return Err(Error::OtherName { path: name.clone(), file: loaded.spec.name.clone() });
-        }
-        let misfits = misfits(&loaded.spec);
-        if !misfits.is_empty() {
-            return Err(Error::Invalid(loaded.faults(misfits)));
-        }
-        let registry = Arc::clone(&self.0.registry);
-        let lookup = move |name: &Name, version: &str| registry.lookup(name, version);
-        Checked::new(loaded.spec.clone(), self.0.registry.engine(), Some(&lookup))
-            .map_err(|faults| Error::Invalid(loaded.faults(faults)))
+        self.start(entry, Some(checked));
+        Ok((entry.view(), created))
     }
 
     /// All pipelines, by name.
     pub fn list(&self) -> Vec<View> {
-        self.entries().values().map(view).collect()
+        self.entries().values().map(Entry::view).collect()
     }
 
     /// One pipeline.
     pub fn get(&self, name: &str) -> Result<View, Error> {
-        self.entries().get(name).map(view).ok_or_else(|| Error::Unknown(name.to_owned()))
-    }
-
-    /// The text of a pipeline.
-    pub fn text(&self, name: &str) -> Result<(Language, String), Error> {
-        let entries = self.entries();
-        let entry = entries.get(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
-        Ok((entry.record.language, entry.record.text.clone()))
+        self.entries().get(name).map(Entry::view).ok_or_else(|| Error::Unknown(name.to_owned()))
     }
 
     /// The doors to all running pipelines, for metrics and probes.
@@ -274,14 +188,14 @@ impl Manager {
         }
         if entry.record.desired != Desired::Stopped {
             let record = Record { desired: Desired::Stopped, ..entry.record.clone() };
-            self.keep(&record)?;
+            self.0.records.keep(&record)?;
             entry.record = record;
         }
         // Without a handle it is still being started: `run` sees the record and does not go on.
         if let Some(handle) = &entry.handle {
             handle.stop();
         }
-        Ok(view(entry))
+        Ok(entry.view())
     }
 
     /// Deletes a stopped pipeline: the reset is committed first, then its files go.
@@ -301,7 +215,7 @@ impl Manager {
             }
             // Durable before anything goes: a kill half-way must not let it run again from nothing.
             let record = Record { desired: Desired::Stopped, ..entry.record.clone() };
-            self.keep(&record)?;
+            self.0.records.keep(&record)?;
             entry.record = record;
             entry.is_being_deleted = true;
             (entry.record.clone(), entry.thread.take())
@@ -323,26 +237,24 @@ impl Manager {
 
     /// The state first: whatever stops this half-way, the next start still knows the pipeline and deletes it again.
     fn remove(&self, name: &Name) -> Result<(), Error> {
-        for path in [self.state(name), self.spec(name)] {
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            match removed {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(Error::Io { path, source }),
-                _ => {}
-            }
+        let path = self.state(name);
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(Error::Io { path, source }),
+            _ => {}
         }
-        Ok(())
+        self.0.records.remove(name)
     }
 
     fn reset(&self, record: &Record) -> Result<(), Error> {
         if !self.state(&record.name).exists() {
             return Ok(());
         }
-        let checked = self.check(&record.name, record.language, &record.text)?;
+        let checked = check(&self.0.registry, &record.name, record.language, &record.text)?;
         let job = Job::open(checked, &self.state(&record.name)).map_err(|e| Error::NotReset(e.to_string()))?;
         let (service, _) = Service::new(job, Settings { start: Start::Delete, takeover: true });
         let outcome = service.run();
         match outcome.class {
-            weir_core::domain::Class::Ended | weir_core::domain::Class::Stopped => Ok(()),
+            Class::Ended | Class::Stopped => Ok(()),
             _ => Err(Error::NotReset(outcome.why)),
         }
     }
@@ -370,160 +282,7 @@ impl Manager {
         self.0.is_shutting_down.load(Ordering::SeqCst)
     }
 
-    /// Starts what the record says, after what runs now has stopped.
-    fn start(&self, entry: &mut Entry) {
-        let before = entry.thread.take();
-        if let Some(handle) = entry.handle.take() {
-            handle.stop();
-        }
-        entry.problem = None;
-        let (record, manager) = (entry.record.clone(), self.clone());
-        let spawned = std::thread::Builder::new().name(format!("pipeline {}", record.name)).spawn(move || {
-            if let Some(before) = before {
-                let _ = before.join();
-            }
-            manager.run(&record);
-        });
-        match spawned {
-            Ok(thread) => entry.thread = Some(thread),
-            Err(e) => entry.problem = Some(format!("cannot start a thread: {e}")),
-        }
-    }
-
-    fn run(&self, record: &Record) {
-        let started = self
-            .check(&record.name, record.language, &record.text)
-            .map_err(|e| match e {
-                Error::Invalid(faults) => faults.render(Style::Plain),
-                e => e.to_string(),
-            })
-            .and_then(|checked| Job::open(checked, &self.state(&record.name)).map_err(|e| e.to_string()));
-        match started {
-            Ok(job) => {
-                let (service, handle) = Service::new(job, Settings::default());
-                {
-                    let mut entries = self.entries();
-                    match entries.get_mut(&record.name) {
-                        // Stopped or applied again while it was being checked: the newer wish counts.
-                        Some(entry) if entry.record == *record && !self.is_shutting_down() => {
-                            entry.handle = Some(handle)
-                        }
-                        _ => return,
-                    }
-                }
-                let outcome = service.run();
-                tracing::info!("pipeline {}: {}", record.name, outcome.why);
-            }
-            Err(problem) => {
-                tracing::error!("pipeline {}: {problem}", record.name);
-                // The problem of an older revision is nobody's any more.
-                if let Some(entry) = self.entries().get_mut(&record.name)
-                    && entry.record == *record
-                {
-                    entry.problem = Some(problem);
-                }
-            }
-        }
-    }
-
-    fn keep(&self, record: &Record) -> Result<(), Error> {
-        let path = self.spec(&record.name);
-        let json = serde_json::to_vec_pretty(record).expect("a record is strings and numbers");
-        super::durable::write(&path, &json).map_err(|source| Error::Io { path, source })
-    }
-
-    fn spec(&self, name: &Name) -> PathBuf {
-        self.0.data.join("specs").join(format!("{name}.json"))
-    }
-
     fn state(&self, name: &Name) -> PathBuf {
         self.0.data.join("pipelines").join(name.as_str())
     }
-}
-
-/// States out of which only an apply leads.
-fn is_final(state: State) -> bool {
-    matches!(state, State::Stopped | State::Failed | State::CircuitOpen)
-}
-
-fn view(entry: &Entry) -> View {
-    let mut view = said(entry);
-    let is_finished = entry.thread.as_ref().is_some_and(std::thread::JoinHandle::is_finished);
-    if is_final(view.state) {
-        // A stop that came while it started: the thread before it may still commit.
-        if view.state == State::Stopped && entry.handle.is_none() && entry.is_live() {
-            view.state = State::Stopping;
-        }
-    } else if is_finished {
-        view.state = State::Failed;
-        view.problem = Some("its thread ended without a word, which is a bug of weir: apply it again".to_owned());
-    } else if entry.record.desired == Desired::Stopped {
-        view.state = State::Stopping;
-    }
-    view
-}
-
-/// What record and service say.
-fn said(entry: &Entry) -> View {
-    let record = &entry.record;
-    let plain = |state, problem| View {
-        name: record.name.clone(),
-        state,
-        revision: record.revision,
-        last_checkpoint: None,
-        restarts: 0,
-        problem,
-    };
-    match (&entry.handle, &entry.problem) {
-        (_, Some(problem)) => plain(State::Failed, Some(problem.clone())),
-        (Some(handle), None) => handle.status.read(|facts| View {
-            state: facts.state,
-            last_checkpoint: facts.last_checkpoint.clone(),
-            restarts: facts.restarts,
-            problem: facts.problem.clone(),
-            ..plain(State::Created, None)
-        }),
-        (None, None) if record.desired == Desired::Stopped => plain(State::Stopped, None),
-        (None, None) => plain(State::Starting, None),
-    }
-}
-
-/// What a server does not allow. Files are the server's: a path means what it says only when it is absolute, and operators
-/// come from the registry.
-fn misfits(pipeline: &Pipeline) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for node in &pipeline.nodes {
-        if let OperatorRef::Path(path) = &node.operator {
-            let message = format!("{} is a path, and a server takes operators from its registry only", path.written);
-            let fault = Fault::error("weir::server::operator_path", format!("nodes.{}.operator", node.name), message);
-            faults.push(
-                fault.help("upload it with PUT /api/v1/operators/NAME/versions/VERSION and write NAME@VERSION here"),
-            );
-        }
-    }
-    let mut relative = |at: String, path: &FilePath| {
-        if !Path::new(&path.written).is_absolute() {
-            let message =
-                format!("{} is relative, and over HTTP there is no folder that it could be relative to", path.written);
-            faults.push(
-                Fault::error("weir::server::relative_path", at, message)
-                    .help("write an absolute path of the server's machine"),
-            );
-        }
-    };
-    for source in &pipeline.sources {
-        if let SourceKind::File { path } = &source.kind {
-            relative(format!("sources.{}.path", source.name), path);
-        }
-    }
-    for sink in &pipeline.sinks {
-        if let SinkKind::File { path } = &sink.kind {
-            relative(format!("sinks.{}.path", sink.name), path);
-        }
-    }
-    for source in pipeline.sources.iter().filter(|source| matches!(source.kind, SourceKind::Stdin)) {
-        let at = format!("sources.{}.type", source.name);
-        faults.push(Fault::error("weir::server::stdin", at, "a server has no stdin to read"));
-    }
-    faults
 }
