@@ -6,7 +6,7 @@ BIN := $(CURDIR)/target/debug/weir
 KAFKA := $(CURDIR)/target/kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench build kafka-start kafka-stop print-bin print-brokers
+.PHONY: help demo test lint bench build kafka-start kafka-stop print-bin print-brokers kill-kafka
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -18,6 +18,10 @@ demo: build ## ip-count without any service: killed with SIGKILL 5 times (KILLS=
 
 test: ## All tests, with an Apache Kafka of their own; T=word runs those whose name contains it
 	@.ci/test $(T)
+
+kill-kafka: ## ip-count on Kafka over 20 million records (RECORDS=n), killed with SIGKILL 50 times (KILLS=n)
+	@KILLS=$(or $(KILLS),50) RECORDS=$(or $(RECORDS),20000000) .ci/test --test it \
+		--include-ignored --nocapture killed_many_times_over_a_long_input
 
 lint: ## Formatting, and clippy with warnings as errors
 	@.ci/lint

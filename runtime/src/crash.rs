@@ -91,6 +91,7 @@ pub use armed::point;
 
 #[cfg(feature = "failpoints")]
 mod armed {
+    use std::io::Write;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,7 +112,7 @@ mod armed {
             && plan.point == name
             && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == plan.nth
         {
-            eprintln!("crash point {name}, passing {}", plan.nth);
+            let _ = writeln!(std::io::stderr(), "crash point {name}, passing {}", plan.nth);
             // SAFETY: a signal to ourselves touches no memory.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
             // Nothing behind the point may run while the signal is on its way.

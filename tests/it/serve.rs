@@ -10,20 +10,25 @@ use weir_tests::http::{Answer, request};
 use weir_tests::process::{Exit, Process, Weir};
 use weir_tests::wait::wait_until;
 
-const SOON: Duration = Duration::from_secs(60);
-const TOML: (&str, &str) = ("Content-Type", "application/toml");
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const TOML: (&str, &str) = ("Content-Type", "application/toml");
 const WASM: (&str, &str) = ("Content-Type", "application/wasm");
 
-struct Server {
-    process: Process,
-    address: String,
-    token: String,
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+    pub(crate) token: String,
 }
 
 impl Server {
-    fn start(data: &Path) -> Server {
+    pub(crate) fn start(data: &Path) -> Server {
+        Server::start_as(data, |weir| weir)
+    }
+
+    /// With a changed environment.
+    pub(crate) fn start_as(data: &Path, change: impl FnOnce(Weir) -> Weir) -> Server {
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--data"];
-        let mut process = Weir::new(arguments).argument(data).spawn();
+        let mut process = change(Weir::new(arguments).argument(data)).spawn();
         let line = process.wait_for_line(SOON, "serves http://");
         let address = line.rsplit("http://").next().unwrap().trim().to_owned();
         let token = fs::read_to_string(data.join("admin-token")).unwrap().trim().to_owned();
@@ -31,24 +36,24 @@ impl Server {
     }
 
     #[track_caller]
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let bearer = format!("Bearer {}", self.token);
         let headers = [&[("Authorization", bearer.as_str())], headers].concat();
         request(&self.address, method, path, &headers, body)
     }
 
     #[track_caller]
-    fn apply(&self, name: &str, text: &str) -> Answer {
+    pub(crate) fn apply(&self, name: &str, text: &str) -> Answer {
         self.send("PUT", &format!("/api/v1/pipelines/{name}"), &[TOML], text.as_bytes())
     }
 
     #[track_caller]
-    fn get(&self, name: &str) -> Value {
+    pub(crate) fn get(&self, name: &str) -> Value {
         self.send("GET", &format!("/api/v1/pipelines/{name}"), &[], b"").expect(200).json()
     }
 
     #[track_caller]
-    fn wait_for(&self, name: &str, what: &str, condition: impl Fn(&Value) -> bool) {
+    pub(crate) fn wait_for(&self, name: &str, what: &str, condition: impl Fn(&Value) -> bool) {
         let mut last = Value::Null;
         wait_until(SOON, &format!("{name}: {what}"), || {
             last = self.get(name);
@@ -58,7 +63,7 @@ impl Server {
     }
 
     #[track_caller]
-    fn wait_for_state(&self, name: &str, state: &str) {
+    pub(crate) fn wait_for_state(&self, name: &str, state: &str) {
         self.wait_for(name, state, |view| view["state"] == state);
     }
 
@@ -72,7 +77,7 @@ fn ip_count() -> Vec<u8> {
 }
 
 /// A generator into a folder, without an operator.
-fn plain(name: &str, out: &Path, count: u64, rate: u64) -> String {
+pub(crate) fn plain(name: &str, out: &Path, count: u64, rate: u64) -> String {
     let out = out.display();
     format!(
         r#"version = 1
@@ -94,7 +99,7 @@ path = "{out}"
 }
 
 /// The published rows, in the order of their epochs.
-fn rows(out: &Path) -> Vec<String> {
+pub(crate) fn rows(out: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(out) else { return Vec::new() };
     let mut parts: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).filter(|path| path.is_file()).collect();
     parts.sort();

@@ -27,12 +27,18 @@ impl<'b> IpCount<'b> {
     /// Fills a source topic with the workload. The pipeline reads to what is there at its first start, and ends.
     #[track_caller]
     pub fn on(broker: &'b Broker, workload: &Workload) -> Self {
-        let name = crate::unique("ip-count");
-        let (source, sink) = (format!("{name}-source"), format!("{name}-sink"));
-        broker.create_topic(&source, workload.partitions, &[]);
-        broker.create_topic(&sink, 2, &[]);
+        let source = broker.topic("ip-count-source", workload.partitions);
         let events = workload.events();
         broker.produce(&source, Workload::records(&events));
+        Self { events, ..Self::over(broker, &source) }
+    }
+
+    /// Over a topic that is there already; what is in it is known to the caller.
+    #[track_caller]
+    pub fn over(broker: &'b Broker, source: &str) -> Self {
+        let name = crate::unique("ip-count");
+        let sink = format!("{name}-sink");
+        broker.create_topic(&sink, 2, &[]);
 
         let example = crate::repository().join("examples/ip-count");
         let text = std::fs::read_to_string(example.join("kafka.toml")).expect("the example has a kafka.toml");
@@ -44,6 +50,7 @@ impl<'b> IpCount<'b> {
         );
         let file: Table = toml::from_str(&text).expect("the example's file is TOML");
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let (source, events) = (source.to_owned(), Vec::new());
         let mut this = Self { broker, folder, name: name.clone(), source, sink, file, events };
         this.set("name", name);
         this.set("nodes.count.operator", operator.to_str().expect("the repository's path is UTF-8"));

@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod connections;
 pub mod metrics;
 mod operators;
 mod pipelines;
@@ -50,12 +51,9 @@ fn spawn(listener: std::net::TcpListener, routes: Router) -> std::io::Result<Soc
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("http".to_owned()).spawn(move || {
         runtime.block_on(async move {
-            let served = match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => axum::serve(listener, routes).await,
-                Err(e) => Err(e),
-            };
-            if let Err(e) = served {
-                tracing::error!("HTTP ended: {e}");
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => connections::serve(listener, routes).await,
+                Err(e) => tracing::error!("HTTP ended: {e}"),
             }
         });
     })?;

@@ -6,7 +6,7 @@ use weir_core::graph::spec::Pipeline;
 
 use super::{Exit, load};
 use crate::connector::kafka;
-use crate::pipeline::kafka_domain;
+use crate::pipeline::{check_one_cluster, kafka_domain};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -45,7 +45,7 @@ fn connect(pipeline: &Pipeline) -> Exit {
         println!("it has no Kafka sink: there is no broker to ask");
         return Exit::Ok;
     };
-    match kafka::check(&domain) {
+    match check_one_cluster(pipeline).and_then(|()| kafka::check(&domain)) {
         Ok(report) => {
             report.warnings.iter().for_each(|warning| println!("warning: {warning}"));
             println!("the broker at {} agrees", domain.cluster.brokers);

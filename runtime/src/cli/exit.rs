@@ -63,6 +63,7 @@ impl Exit {
             Error::Unreachable(_) | Error::Transient(_) => Exit::Unreachable,
             Error::Fenced(_) => Exit::Locked,
             Error::Halt(_) => Exit::State,
+            Error::Io(_) => Exit::Failed,
         }
     }
 }

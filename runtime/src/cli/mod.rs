@@ -1,6 +1,20 @@
 //! One file per command: parse, build, wait. Owns exit codes and what a person reads on the terminal; no command holds
 //! logic that a server would need too.
 
+/// As the standard ones; but a reader that is gone (a closed pipe) is no reason to panic: nobody misses the words.
+macro_rules! print {
+    ($($text:tt)*) => {{ let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!($($text)*)); }};
+}
+macro_rules! println {
+    ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
+macro_rules! eprint {
+    ($($text:tt)*) => {{ let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!($($text)*)); }};
+}
+macro_rules! eprintln {
+    ($($text:tt)*) => { eprint!("{}\n", format_args!($($text)*)) };
+}
+
 mod build;
 mod check;
 mod compile_child;
@@ -109,6 +123,8 @@ fn start_logging(arguments: &Arguments) {
     };
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // It would say so with the standard `eprintln!`, which panics when nobody reads stderr any more.
+    let logs = logs.log_internal_errors(false);
     match arguments.log_format {
         LogFormat::Text => logs.with_ansi(exit::colour()).compact().init(),
         LogFormat::Json => logs.json().init(),

@@ -37,6 +37,9 @@ pub enum Error {
     /// An operator is needed (offsets removed by retention, a foreign commit topic): stop, touch nothing, exit 6.
     #[error("{0}")]
     Halt(String),
+    /// The system takes no more (standard output that nobody reads): exit 1.
+    #[error("{0}")]
+    Io(String),
     /// A record that cannot be written (over the size limit, a newline in a line format): `on_error` decides. The rows of
     /// the same call before it were accepted, those behind it were not looked at.
     #[error("{message}")]

@@ -90,7 +90,7 @@ impl Sink for Stdout {
         }
         match out.write_all(&line).and_then(|()| out.flush()) {
             Ok(()) => Ok(range.len()),
-            Err(e) => Err(Error::Config(format!("cannot write to standard output: {e}"))),
+            Err(e) => Err(Error::Io(format!("cannot write to standard output: {e}"))),
         }
     }
 

@@ -87,6 +87,7 @@ pub(super) fn authority(job: &Job) -> Result<(Box<dyn Authority>, Shared), Failu
     let Some(domain) = kafka_domain(job.pipeline()) else {
         return Ok((Box::new(Current::new(&job.folder)), Shared { producer: None }));
     };
+    super::clusters::check_one_cluster(job.pipeline()).map_err(failure)?;
     let opened = kafka::open(&domain).map_err(failure)?;
     for warning in &opened.warnings {
         tracing::warn!("{warning}");

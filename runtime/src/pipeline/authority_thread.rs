@@ -90,6 +90,7 @@ pub(super) fn failure(error: Error) -> Failure {
         Error::Transient(_) => Class::Transient,
         Error::Fenced(_) => Class::Fenced,
         Error::Halt(_) => Class::Halt,
+        Error::Io(_) => Class::Io,
         Error::Record { .. } => Class::Guest,
     };
     Failure { class, why: error.to_string() }

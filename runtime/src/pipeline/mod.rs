@@ -4,6 +4,7 @@
 mod assemble;
 mod attempt;
 mod authority_thread;
+mod clusters;
 mod config_schema;
 pub mod current;
 pub mod folder;
@@ -19,6 +20,7 @@ mod writer;
 pub use crate::dataflow::{Metrics, NodeMetrics};
 pub use crate::guest::{Measured, MetricKind, Reason};
 pub use assemble::{KafkaDomain, kafka_domain, kafka_domain_of};
+pub use clusters::check_one_cluster;
 pub use job::{Checked, Error as JobError, Job, Lookup};
 pub use manager::{Error as ManagerError, Language, Manager, View};
 pub use service::{Handle, Outcome, Service, Settings};

@@ -4,6 +4,7 @@
 mod diagnostics;
 pub mod duration;
 mod interpolate;
+pub mod kafka_options;
 mod read;
 pub mod size;
 mod source;

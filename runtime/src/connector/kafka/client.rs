@@ -250,7 +250,10 @@ unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, err: c_int, reason: *cons
 
 unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, fac: *const c_char, line: *const c_char) {
     let (facility, line) = (text(fac), text(line));
+    // What a broker says for its first seconds, and what the client tries again by itself.
+    let is_passing = line.contains("Coordinator load in progress");
     match level {
+        _ if is_passing => tracing::debug!(target: "weir::kafka::client", facility, "{line}"),
         0..=3 => tracing::warn!(target: "weir::kafka::client", facility, "{line}"),
         4..=5 => tracing::info!(target: "weir::kafka::client", facility, "{line}"),
         _ => tracing::debug!(target: "weir::kafka::client", facility, "{line}"),

@@ -10,7 +10,7 @@ use super::settings::Domain;
 use crate::clock;
 use crate::connector::Error;
 
-/// Makes or checks the commit topic (V5).
+/// Makes or checks the commit topic.
 pub(super) fn ensure(admin: &Admin, domain: &Domain, report: &mut Report) -> Result<(), Error> {
     let name = domain.commit_topic();
     if report.brokers < 3 {

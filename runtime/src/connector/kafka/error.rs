@@ -224,6 +224,7 @@ mod tests {
             Error::Transient(_) => "transient",
             Error::Fenced(_) => "fenced",
             Error::Halt(_) => "halt",
+            Error::Io(_) => "io",
             Error::Record { .. } => "record",
         }
     }

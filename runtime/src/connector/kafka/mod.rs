@@ -38,7 +38,6 @@ use admin::Admin;
 use commit_log::CommitLog;
 
 pub use authority::KafkaAuthority;
-pub use options::{allowed as allowed_options, check as check_options};
 pub use preflight::{Report, TopicFacts, check_limits};
 pub use settings::{Cluster, Domain, RETRY_BACKOFF, Security, Source as SourceSettings, Start, Topics, Until};
 pub use shared::SharedProducer;

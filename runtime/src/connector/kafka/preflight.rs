@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::admin::Admin;
 use super::error::{ACLS, Code, Kind};
 use super::metadata::TopicMetadata;
-use super::options;
 use super::settings::{Cluster, Domain};
 use crate::connector::Error;
 
@@ -42,9 +41,8 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-/// Limits that contradict each other (V1, V3) and options that are not the user's (V14). Needs no broker.
+/// Limits that contradict each other. Needs no broker.
 pub fn check_limits(domain: &Domain) -> Result<(), Error> {
-    options::check(&domain.cluster.options)?;
     let needed = domain.checkpoint_interval + domain.checkpoint_timeout + domain.margin;
     if needed > domain.transaction_timeout {
         return Err(Error::Config(format!(
@@ -71,7 +69,7 @@ pub fn check_limits(domain: &Domain) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asks the cluster (V2, V6) and gathers what sinks must know of their topics.
+/// Asks the cluster and gathers what sinks must know of their topics.
 pub(super) fn check_cluster(admin: &Admin, domain: &Domain) -> Result<Report, Error> {
     let mut report = Report { brokers: admin.brokers()?.brokers, ..Report::default() };
     check_transaction_timeout(admin, domain, &mut report)?;

@@ -1,5 +1,5 @@
 //! Proves that a pipeline may write, for `weir check --connect`: one record into its commit topic, aborted, under a
-//! transactional id of its own (V16). Never a CLAIM, and never the pipeline's id, which would fence a running owner.
+//! transactional id of its own. Never a CLAIM, and never the pipeline's id, which would fence a running owner.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -46,7 +46,6 @@ unsafe impl Send for KafkaSource {}
 impl KafkaSource {
     /// Resolves all positions and begins to fetch. Blocks while it asks the cluster.
     pub fn open(settings: &Settings, restored: Option<&SourcePositions>, waker: Waker) -> Result<KafkaSource, Error> {
-        super::options::check(&settings.cluster.options)?;
         let group = settings::group(&settings.pipeline);
         let client = Client::new(Role::Consumer, &settings.cluster, &properties::consumer(&settings.cluster, &group))?;
         let splits = splits::resolve(&client, settings, restored)?;

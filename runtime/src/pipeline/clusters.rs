@@ -1,0 +1,43 @@
+//! Whether all Kafka sinks of a pipeline write to one cluster: one transaction cannot span two. Two addresses may be one
+//! cluster, so the brokers are asked for its id. Changes nothing.
+
+use weir_core::graph::spec::{KafkaClient, Pipeline, SinkKind};
+use weir_core::ids::Name;
+
+use super::assemble::cluster;
+use crate::connector::{Error, kafka};
+
+/// Refuses a second cluster, with both ends in the message. Asks nobody where all sinks name the same brokers.
+pub fn check_one_cluster(pipeline: &Pipeline) -> Result<(), Error> {
+    let kafka = |sink: &'_ weir_core::graph::spec::Sink| match &sink.kind {
+        SinkKind::Kafka(kafka) => Some((sink.name.clone(), kafka.client.clone())),
+        _ => None,
+    };
+    let mut sinks = pipeline.sinks.iter().filter_map(kafka);
+    let Some(first) = sinks.next() else { return Ok(()) };
+    let mut first_id = None;
+    for other in sinks.filter(|(_, client)| client.brokers != first.1.brokers) {
+        let first_id = match &first_id {
+            Some(id) => id,
+            None => first_id.insert(id(&first)?),
+        };
+        let other_id = id(&other)?;
+        if other_id != *first_id {
+            return Err(Error::Config(format!(
+                "sink `{}` writes to the Kafka cluster {first_id} ({}) and sink `{}` to {other_id} ({}): rows are committed in one \
+                 transaction, and none spans two clusters; write to one of them, and let a second pipeline read from there",
+                first.0, first.1.brokers, other.0, other.1.brokers
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn id((name, client): &(Name, KafkaClient)) -> Result<String, Error> {
+    let at = |why: String| format!("sink `{name}`: {why}");
+    kafka::cluster_id(&cluster(client)).map_err(|error| match error {
+        Error::Unreachable(why) => Error::Unreachable(at(why)),
+        Error::Config(why) => Error::Config(at(why)),
+        other => other,
+    })
+}

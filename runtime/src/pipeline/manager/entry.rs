@@ -1,0 +1,110 @@
+//! One pipeline of a server: its record, what runs of it, and what a reader sees of both. Decides nothing.
+
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use weir_core::ids::Name;
+
+use super::record::{Desired, Record};
+use crate::pipeline::service::Handle;
+use crate::pipeline::snapshot_store::SnapshotStore;
+use crate::pipeline::status::{Checkpointed, State};
+
+/// What a reader sees of a pipeline.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Name.
+    pub name: Name,
+    /// Where it stands.
+    pub state: State,
+    /// How often it was applied.
+    pub revision: u64,
+    /// Its newest checkpoint.
+    pub last_checkpoint: Option<Checkpointed>,
+    /// Attempts after the first.
+    pub restarts: u64,
+    /// Why it does not run, where nobody stopped it.
+    pub problem: Option<String>,
+}
+
+pub(super) struct Entry {
+    pub(super) record: Record,
+    /// The door to its service; stays when the service has ended, for its last words.
+    pub(super) handle: Option<Handle>,
+    pub(super) thread: Option<JoinHandle<()>>,
+    /// Why it could not even be started.
+    pub(super) problem: Option<String>,
+    /// Its newest checkpoint before its service had one of its own.
+    pub(super) before: Option<Checkpointed>,
+    /// Its files are going: it stays in the list so that nobody starts a new one in the same folder.
+    pub(super) is_being_deleted: bool,
+}
+
+impl Entry {
+    pub(super) fn new(record: Record) -> Entry {
+        Entry { record, handle: None, thread: None, problem: None, before: None, is_being_deleted: false }
+    }
+
+    /// Whether something of it still works on its state folder.
+    pub(super) fn is_live(&self) -> bool {
+        let works = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        // A service at rest may need another moment to give its folder back; whoever needs the folder joins the thread.
+        works && !self.handle.as_ref().is_some_and(|handle| handle.status.read(|facts| is_final(facts.state)))
+    }
+
+    pub(super) fn view(&self) -> View {
+        let mut view = self.said();
+        let is_finished = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        if is_final(view.state) {
+            // A stop that came while it started: the thread before it may still commit.
+            if view.state == State::Stopped && self.handle.is_none() && self.is_live() {
+                view.state = State::Stopping;
+            }
+        } else if is_finished {
+            view.state = State::Failed;
+            view.problem = Some("its thread ended without a word, which is a bug of weir: apply it again".to_owned());
+        } else if self.record.desired == Desired::Stopped {
+            view.state = State::Stopping;
+        }
+        view
+    }
+
+    /// What record and service say.
+    fn said(&self) -> View {
+        let record = &self.record;
+        let plain = |state, problem| View {
+            name: record.name.clone(),
+            state,
+            revision: record.revision,
+            last_checkpoint: self.before.clone(),
+            restarts: 0,
+            problem,
+        };
+        match (&self.handle, &self.problem) {
+            (_, Some(problem)) => plain(State::Failed, Some(problem.clone())),
+            (Some(handle), None) => handle.status.read(|facts| View {
+                state: facts.state,
+                last_checkpoint: facts.last_checkpoint.clone().or_else(|| self.before.clone()),
+                restarts: facts.restarts,
+                problem: facts.problem.clone().or_else(|| record.ended.clone()),
+                ..plain(State::Created, None)
+            }),
+            (None, None) if record.ended.is_some() => plain(State::Stopped, record.ended.clone()),
+            (None, None) if record.desired == Desired::Stopped => plain(State::Stopped, None),
+            (None, None) => plain(State::Starting, None),
+        }
+    }
+}
+
+/// States out of which only an apply leads.
+fn is_final(state: State) -> bool {
+    matches!(state, State::Stopped | State::Failed | State::CircuitOpen)
+}
+
+/// The newest snapshot in a state folder that is known to be committed, for display: the authority decides which one is.
+pub(super) fn last_checkpoint(state: &Path) -> Option<Checkpointed> {
+    let listed = SnapshotStore::new(&state.join("checkpoints")).list().ok()?;
+    let manifest = listed.into_iter().find(|found| found.committed)?.manifest.ok()?;
+    let completed_at = i64::try_from(manifest.created_at).ok()?.checked_mul(1000)?;
+    Some(Checkpointed { epoch: manifest.epoch, completed_at, ..Checkpointed::default() })
+}

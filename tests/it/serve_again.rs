@@ -1,0 +1,131 @@
+//! `weir serve` over its own ends: what a reader sees right after a start, a bounded pipeline that stays ended, and a kill
+//! while a new revision comes.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+
+use weir_tests::process::Exit;
+use weir_tests::wait::wait_until;
+
+use crate::serve::{SOON, Server, TOML, plain, rows};
+
+#[test]
+fn a_bounded_pipeline_that_has_ended_stays_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("out"));
+    let text = plain("bounded", &out, 500, 1_000_000);
+    let mut server = Server::start(&data);
+    server.apply("bounded", &text).expect(201);
+    let has_ended =
+        |view: &serde_json::Value| view["problem"].as_str().is_some_and(|why| why.starts_with("ended with epoch"));
+    server.wait_for("bounded", "ended, with the reason", |view| view["state"] == "stopped" && has_ended(view));
+    let before = server.get("bounded");
+    server.process.kill_and_wait();
+
+    server = Server::start(&data);
+    let again = server.get("bounded");
+    assert_eq!(again["last_checkpoint"]["epoch"], before["last_checkpoint"]["epoch"]);
+    assert!(again["state"] == "stopped" && has_ended(&again), "{again}");
+    // The same text is no new revision, and no new run.
+    let applied = server.apply("bounded", &text).expect(200).json();
+    assert_eq!((&applied["state"], &applied["revision"]), (&"stopped".into(), &1.into()), "{applied}");
+    // Whatever runs says so at its end.
+    assert!(!server.process.stderr().contains("pipeline bounded: "), "{}", server.process.stderr());
+    // Another text is: it finds that its input was committed to the end.
+    server.apply("bounded", &format!("{text}# changed\n")).expect(200);
+    server.wait_for("bounded", "ended again", |view| {
+        view["revision"] == 2 && view["state"] == "stopped" && has_ended(view)
+    });
+    assert_eq!(rows(&out).len(), 500);
+    // Deleted, it begins anew.
+    fs::remove_dir_all(&out).unwrap();
+    server.send("DELETE", "/api/v1/pipelines/bounded", &[], b"").expect(204);
+    server.apply("bounded", &text).expect(201);
+    server.wait_for("bounded", "ended", has_ended);
+    assert_eq!(rows(&out).len(), 500);
+}
+
+#[test]
+fn the_last_checkpoint_is_known_right_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut server = Server::start(&data);
+    for name in ["runs", "rests"] {
+        server.apply(name, &plain(name, &dir.path().join(name), 1_000_000, 1000)).expect(201);
+        server.wait_for(name, "two checkpoints", |view| view["last_checkpoint"]["epoch"].as_u64() >= Some(2));
+    }
+    server.send("POST", "/api/v1/pipelines/rests:stop", &[], b"").expect(202);
+    server.wait_for_state("rests", "stopped");
+    server.process.kill_and_wait();
+    server = Server::start(&data);
+    for name in ["runs", "rests"] {
+        let view = server.get(name);
+        assert!(view["last_checkpoint"]["epoch"].as_u64() >= Some(2), "{view}");
+        assert!(view["last_checkpoint"]["completed_at"].as_str().unwrap().starts_with("20"), "{view}");
+    }
+}
+
+#[test]
+fn killed_while_a_revision_comes_it_is_the_old_or_the_new_one_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    let text = |out: &Path| plain("p", out, 1_000_000, 1000);
+
+    // Half of a new text is none.
+    let mut server = Server::start(&data);
+    server.apply("p", &text(&old)).expect(201);
+    server.wait_for_state("p", "running");
+    let mut half = begin_to_apply(&server, "p", &text(&new));
+    half.flush().unwrap();
+    server.process.kill_and_wait();
+    server = Server::start(&data);
+    assert_eq!(server.get("p")["revision"], 1);
+    wait_until(SOON, "the old one goes on", || rows(&old).len() > 100);
+    assert!(!new.exists());
+    server.process.kill_and_wait();
+
+    // Kept, and nobody told: the new one runs.
+    server = Server::start_as(&data, |weir| weir.crash_at("deploy.switched", 1));
+    server.wait_for_state("p", "running");
+    let mut whole = begin_to_apply(&server, "p", &text(&new));
+    whole.write_all(&text(&new).as_bytes()[text(&new).len() / 2..]).unwrap();
+    server.process.wait(SOON).expect(Exit::KILLED);
+    server = Server::start(&data);
+    let view = server.get("p");
+    assert_eq!(view["revision"], 2, "{view}");
+    wait_until(SOON, "the new one runs", || !rows(&new).is_empty());
+}
+
+/// The head of a PUT and the first half of its body.
+fn begin_to_apply(server: &Server, name: &str, text: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let (address, token, (header, value)) = (&server.address, &server.token, TOML);
+    write!(
+        stream,
+        "PUT /api/v1/pipelines/{name} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{header}: {value}\r\n\
+         Content-Length: {}\r\n\r\n{}",
+        text.len(),
+        &text[..text.len() / 2]
+    )
+    .unwrap();
+    stream
+}
+
+#[test]
+fn connections_that_say_nothing_lose_their_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    let mut silent: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    // Bytes now and then are not a head either.
+    for stream in &mut silent {
+        stream.write_all(b"GET /livez HTTP/1.1\r\nX: ").unwrap();
+    }
+    let begun = weir::clock::now();
+    // All places are taken: this one waits until the first is free again.
+    weir_tests::http::request(&server.address, "GET", "/livez", &[], b"").expect(200);
+    let waited = begun.elapsed().as_secs();
+    assert!((5..40).contains(&waited), "answered after {waited} s");
+}
