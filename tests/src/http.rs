@@ -49,8 +49,19 @@ impl Answer {
 /// One request to `address` (`127.0.0.1:PORT`).
 #[track_caller]
 pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap_or_else(|e| panic!("{address}: {e}"));
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    try_request(address, method, path, headers, body).unwrap_or_else(|e| panic!("{method} {address}{path}: {e}"))
+}
+
+/// As [`request`], for callers whose server may end at any moment.
+pub fn try_request(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
     for (name, value) in
         [("Host", address)].iter().filter(|_| !headers.iter().any(|(name, _)| *name == "Host")).chain(headers)
@@ -61,16 +72,16 @@ pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(head.as_bytes())?;
     // A server that refuses early stops reading: its answer is what counts.
     let _ = stream.write_all(body);
     let mut bytes = Vec::new();
     let read = stream.read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        panic!("no answer to {method} {path}: {read:?} {text:?}")
+        return Err(std::io::Error::other(format!("no answer: {read:?} {text:?}")));
     };
-    let status =
-        head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("an answer starts with its status");
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| std::io::Error::other(format!("no status in {head:?}")))?;
+    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
 }

@@ -32,7 +32,7 @@ pub(super) fn write(sealed: &[SealedState], path: &Path) -> Result<bool, Error> 
 /// An entry's place, with what decides most comparisons.
 #[derive(Clone, Copy)]
 struct At {
-    prefix: u64,
+    prefix: [u64; 2],
     generation: u32,
     item: u32,
 }
@@ -61,10 +61,12 @@ fn sort(sealed: &[SealedState]) -> Vec<At> {
     order
 }
 
-/// The first eight bytes: they decide most comparisons without a look at the key.
-fn prefix(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let len = key.len().min(8);
+/// The first sixteen bytes. The first four, key group and state, are the same in many keys: what is behind them decides,
+/// and a comparison that has to look at the keys themselves waits for memory.
+fn prefix(key: &[u8]) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    let len = key.len().min(16);
     bytes[..len].copy_from_slice(&key[..len]);
-    u64::from_be_bytes(bytes)
+    let bits = u128::from_be_bytes(bytes);
+    [(bits >> 64) as u64, bits as u64]
 }

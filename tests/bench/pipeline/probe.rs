@@ -78,7 +78,9 @@ impl Run {
 }
 
 fn look(process: &Process, address: &str, source: &str, records: u64, run: &mut Option<Run>) {
-    let metrics = http::request(address, "GET", "/metrics", &[], b"").expect(200).body;
+    // Between two looks it may have ended.
+    let Ok(answer) = http::try_request(address, "GET", "/metrics", &[], b"") else { return };
+    let metrics = answer.expect(200).body;
     let value = |name: &str, label: &str| -> Option<f64> {
         let line = metrics.lines().find(|line| line.starts_with(name) && line.contains(label))?;
         line.rsplit(' ').next()?.parse().ok()
