@@ -47,7 +47,7 @@ impl Weir {
         self
     }
 
-    /// SIGKILL at the `nth` passing of a crash point (`interface.md` section 7).
+    /// SIGKILL at the `nth` passing of a crash point (`docs/crash-points.md`).
     pub fn crash_at(self, point: &str, nth: u32) -> Self {
         self.env("WEIR_CRASH", format!("{point}:{nth}"))
     }

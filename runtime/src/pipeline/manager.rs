@@ -211,6 +211,7 @@ impl Manager {
             text: text.to_owned(),
         };
         self.keep(&record)?;
+        crate::crash::point("deploy.switched");
         let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(record.clone()));
         entry.record = record;
         self.start(entry);
