@@ -8,4 +8,5 @@ mod kafka_harness;
 mod local;
 mod place;
 mod serve;
+mod state;
 mod tidy;

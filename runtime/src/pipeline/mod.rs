@@ -3,6 +3,7 @@
 
 mod assemble;
 mod attempt;
+mod authority;
 mod authority_thread;
 mod config_schema;
 pub mod current;
@@ -18,7 +19,7 @@ mod writer;
 /// What a running pipeline counts.
 pub use crate::dataflow::{Metrics, NodeMetrics};
 pub use crate::guest::Reason;
-pub use assemble::{KafkaDomain, kafka_domain, kafka_domain_of};
+pub use authority::{KafkaDomain, kafka_domain, kafka_domain_of};
 pub use job::{Checked, Error as JobError, Job, Lookup};
 pub use manager::{Error as ManagerError, Language, Manager, View};
 pub use service::{Handle, Outcome, Service, Settings};

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -78,9 +79,17 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    made: Option<Made>,
     lineage: String,
     process: String,
     _lock: File,
+}
+
+/// What a first start has made.
+#[derive(Debug)]
+struct Made {
+    /// The folder and those above it, as far as they were not there; innermost first.
+    folders: Vec<PathBuf>,
 }
 
 /// What `format` holds.
@@ -105,20 +114,47 @@ impl Folder {
     /// new, or empty.
     pub fn open(path: &Path, pipeline: &Name) -> Result<Folder, Error> {
         let known = Folder::inspect(path, pipeline)?;
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let folders = path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
+        let mut made = None;
         fs::create_dir_all(path).map_err(io_error("creating", path))?;
         let lock = lock(path)?;
         // Another process may have made the folder its own between the look and the lock.
         if !known && !Folder::inspect(path, pipeline)? {
             write_format(path, pipeline)?;
+            made = Some(Made { folders });
         }
         let io = io_error("reading", path);
         let process = hex::random::<16>().map_err(io)?;
-        let folder = Folder { path: path.to_owned(), lineage: read_lineage(path)?, process, _lock: lock };
+        let folder = Folder { path: path.to_owned(), made, lineage: read_lineage(path)?, process, _lock: lock };
         for dir in [folder.checkpoints(), folder.files(), folder.live()] {
             fs::create_dir_all(&dir).map_err(io_error("creating", &dir))?;
         }
         folder.remove_leftovers().and_then(|()| durable::sync_folder(path)).map_err(io_error("tidying", path))?;
         Ok(folder)
+    }
+
+    /// Removes the folder if this start made it and no state came into it; also the folders above it that it made. What
+    /// cannot be removed stays, and the next start takes it as its own.
+    pub fn take_back(self) {
+        let Some(made) = &self.made else { return };
+        // Order: a snapshot or a state file makes the first of these fail, and everything stays. `format` goes behind all
+        // that it vouches for, the lock last.
+        let removed = fs::remove_dir(self.files())
+            .and_then(|()| fs::remove_dir(self.checkpoints()))
+            .and_then(|()| fs::remove_dir_all(self.live()));
+        let files = ["CURRENT", "format", "lock"].map(|name| self.path.join(name));
+        let removed = files.iter().fold(removed, |removed, file| {
+            removed.and_then(|()| match fs::remove_file(file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
+            })
+        });
+        let removed =
+            made.folders.iter().fold(removed, |removed, folder| removed.and_then(|()| fs::remove_dir(folder)));
+        if let Err(e) = removed {
+            tracing::debug!("the state folder {} stays: {e}", self.path.display());
+        }
     }
 
     /// Temporary files of a process that was killed while it wrote one. Nobody else writes here: the lock is held.
@@ -218,20 +254,27 @@ fn is_leftover(name: &OsStr) -> bool {
 
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join("lock");
-    let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = opened.map_err(io_error("opening", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(Error::Locked { path: folder.to_owned(), pid: text.trim().parse().ok() });
+    loop {
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = opened.map_err(io_error("opening", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                return Err(Error::Locked { path: folder.to_owned(), pid: text.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(e)) => return Err(io_error("locking", &path)(e)),
         }
-        Err(TryLockError::Error(e)) => return Err(io_error("locking", &path)(e)),
+        // Who had it may have taken the folder back in between: then this is the lock of nothing.
+        let ours = file.metadata().map_err(io_error("reading", &path))?;
+        if !fs::metadata(&path).is_ok_and(|there| there.ino() == ours.ino()) {
+            continue;
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(io_error("writing", &path))?;
+        return Ok(file);
     }
-    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(io_error("writing", &path))?;
-    Ok(file)
 }
 
 fn write_format(folder: &Path, pipeline: &Name) -> Result<(), Error> {
@@ -261,102 +304,4 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Erro
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::tempdir;
-
-    use super::*;
-
-    fn name(text: &str) -> Name {
-        Name::new(text).unwrap()
-    }
-
-    /// Everything below a folder with its content, to see that nothing was touched.
-    fn content(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut found: Vec<_> = (fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()))
-            .flat_map(|p| if p.is_dir() { content(&p) } else { vec![(p.clone(), fs::read(&p).unwrap())] })
-            .collect();
-        found.sort();
-        found
-    }
-
-    #[test]
-    fn a_new_folder_is_taken_and_opened_again_by_its_pipeline() {
-        let dir = tempdir().unwrap();
-        let path = dir.path().join("a/.weir/a");
-        drop(Folder::open(&path, &name("a")).unwrap());
-        let folder = Folder::open(&path, &name("a")).unwrap();
-        assert!(folder.files().is_dir() && folder.live().is_dir());
-    }
-
-    #[test]
-    fn a_locked_folder_names_the_process_that_has_it() {
-        let dir = tempdir().unwrap();
-        let held = Folder::open(dir.path(), &name("a")).unwrap();
-        match Folder::open(dir.path(), &name("a")) {
-            Err(Error::Locked { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
-            other => panic!("{other:?}"),
-        }
-        drop(held);
-        Folder::open(dir.path(), &name("a")).unwrap();
-    }
-
-    #[test]
-    fn a_folder_locked_by_another_process_is_refused_until_that_process_is_gone() {
-        let dir = tempdir().unwrap();
-        drop(Folder::open(dir.path(), &name("a")).unwrap());
-        let lock = dir.path().join("lock");
-        // Without a fork: one process holds the lock, and ends when it is killed.
-        let mut holder = std::process::Command::new("flock")
-            .args(["--no-fork".as_ref(), lock.as_os_str(), "sh".as_ref(), "-c".as_ref()])
-            .arg("echo ready; exec sleep 600")
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .expect("flock of util-linux");
-        let mut ready = [0; 5];
-        holder.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
-        assert!(matches!(Folder::open(dir.path(), &name("a")), Err(Error::Locked { .. })));
-        holder.kill().unwrap();
-        holder.wait().unwrap();
-        let deadline = clock::now() + std::time::Duration::from_secs(10);
-        while Folder::open(dir.path(), &name("a")).is_err() {
-            assert!(clock::now() < deadline, "the lock of a dead process is free");
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn what_is_not_this_pipelines_is_refused_by_name_and_not_touched() {
-        let check = |prepare: &dyn Fn(&Path), expected: &str| {
-            let dir = tempdir().unwrap();
-            prepare(dir.path());
-            let before = content(dir.path());
-            let error = Folder::open(dir.path(), &name("a")).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-            assert_eq!(content(dir.path()), before);
-        };
-        let format = |text: &'static str| move |dir: &Path| fs::write(dir.join("format"), text).unwrap();
-        check(&|dir| drop(Folder::open(dir, &name("b")).unwrap()), "belongs to the pipeline b, not to a");
-        check(&format(r#"{"version": 2, "pipeline": 7}"#), "has format 2, this weir reads up to 1");
-        check(&format("{}"), "format is damaged: missing field `version`");
-        check(&format("x"), "format is damaged");
-        check(&|dir| fs::write(dir.join("thesis.tex"), "x").unwrap(), "it holds \"thesis.tex\"");
-    }
-
-    #[test]
-    fn a_start_that_died_before_the_format_was_written_is_taken_up() {
-        let dir = tempdir().unwrap();
-        fs::write(dir.path().join("lock"), "1\n").unwrap();
-        fs::write(dir.path().join("format.x1.tmp"), "{").unwrap();
-        Folder::open(dir.path(), &name("a")).unwrap();
-        assert!(!dir.path().join("format.x1.tmp").exists());
-        assert!(Folder::inspect(dir.path(), &name("a")).unwrap());
-    }
-
-    #[test]
-    fn a_file_in_the_place_of_the_folder_is_refused() {
-        let dir = tempdir().unwrap();
-        let path = dir.path().join("x");
-        fs::write(&path, "x").unwrap();
-        assert!(matches!(Folder::open(&path, &name("a")), Err(Error::Foreign { .. })));
-    }
-}
+mod tests;
