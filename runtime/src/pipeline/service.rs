@@ -210,3 +210,27 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Engine;
+    use crate::pipeline::Checked;
+    use crate::settings::{self, Environment, Format};
+
+    #[test]
+    fn a_stop_is_heard_though_the_queue_is_full_and_outlasts_the_attempt() {
+        let text = "version = 1\nname = \"a\"\n[sources.s]\ntype = \"generator\"\nseed = 1\ncount = 1\n\
+                    template = 'x'\n[sinks.out]\ntype = \"discard\"\ninputs = [\"s\"]\n";
+        let environment = Environment { variable: &|_| None, file: None, base: None };
+        let spec = settings::parse(text, "a.toml", Format::Toml, &environment).unwrap().spec;
+        let checked = Checked::new(spec, &Engine::new(1).unwrap(), None).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let folder = tempfile::tempdir().unwrap();
+        let (service, handle) = Service::new(Job::open(checked, folder.path()).unwrap(), Settings::default());
+        while handle.sender.try_send(Event::Wake).is_ok() {}
+        handle.stop();
+        assert!(service.wait(Duration::from_secs(3600)), "no back-off swallows it");
+        // Its input would have ended by itself.
+        assert_eq!(service.run().class, Class::Stopped);
+    }
+}

@@ -13,19 +13,15 @@ use weir_core::graph::plan::Authority;
 use weir_core::ids::{Epoch, Token};
 
 use super::Event;
+use super::shard_thread::ShardThread;
 use crate::clock;
-use crate::dataflow::{self, Command, Report, Shard, ShardSnapshot};
+use crate::dataflow::{self, Command, Report, ShardSnapshot};
 use crate::pipeline::assemble::{self, Assembled};
 use crate::pipeline::authority::{self, Shared};
 use crate::pipeline::authority_thread::{AuthorityThread, Step, failure};
 use crate::pipeline::job::Job;
 use crate::pipeline::status::{Checkpointed, State, Status};
 use crate::pipeline::writer::{From, WriteJob, Writer};
-
-struct Running {
-    commands: SyncSender<Command>,
-    thread: std::thread::JoinHandle<()>,
-}
 
 /// A checkpoint that is under way, for the status.
 struct InFlight {
@@ -46,7 +42,7 @@ pub(super) struct Attempt<'a> {
     shared: Shared,
     writer: Writer<'a>,
     assembled: Option<Assembled>,
-    running: Option<Running>,
+    running: Option<ShardThread>,
     in_flight: Option<InFlight>,
     /// What barriers cut off and no snapshot holds yet. That of an epoch that was declined meanwhile stays here: its sealed
     /// state and its parts go into the next snapshot.
@@ -230,17 +226,9 @@ impl<'a> Attempt<'a> {
         let sender = self.sender.clone();
         let number = self.number;
         let report = move |report| drop(sender.send(Event::Report(number, report)));
-        let Assembled { nodes, edges, commands, inbox, .. } = assembled;
-        let shard = Shard::new(nodes, edges, inbox, Box::new(report.clone()));
-        let thread = std::thread::Builder::new().name("shard".to_owned()).spawn(move || {
-            if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shard.run())) {
-                let what = panic.downcast_ref::<String>().cloned();
-                let what = what.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
-                report(Report::Failed(dataflow::Error::Bug(format!("the shard panicked: {what}"))));
-            }
-        });
-        let thread = thread.map_err(|e| Failure { class: Class::Io, why: format!("cannot start a thread: {e}") })?;
-        self.running = Some(Running { commands, thread });
+        let running = ShardThread::start(assembled, report);
+        let failed = |e| Failure { class: Class::Io, why: format!("cannot start a thread: {e}") };
+        self.running = Some(running.map_err(failed)?);
         self.status.update(|facts| facts.state = State::Running);
         Ok(())
     }
@@ -286,8 +274,7 @@ impl<'a> Attempt<'a> {
 
     fn tell(&self, command: Command) {
         if let Some(running) = &self.running {
-            // A shard that is gone has reported why.
-            let _ = running.commands.send(command);
+            running.tell(command);
         }
     }
 
@@ -295,10 +282,7 @@ impl<'a> Attempt<'a> {
     /// make visible.
     pub(super) fn end(&mut self) -> Result<(), Failure> {
         if let Some(running) = self.running.take() {
-            let _ = running.commands.send(Command::Stop);
-            if running.thread.join().is_err() {
-                tracing::error!("the shard panicked while it stopped");
-            }
+            running.stop();
         }
         self.writer.drain()
     }

@@ -1,6 +1,8 @@
 //! The state folder of one pipeline: its layout, its lock and its `format` file. Refuses a folder that is not this
 //! pipeline's, before it touches anything. Knows nothing of what the snapshots hold.
 
+mod error;
+
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -10,86 +12,22 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use weir_core::ids::Name;
 
+pub use self::error::Error;
+use self::error::io_error;
 use crate::{clock, durable, hex};
 
 /// The version of the layout that this build writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
-/// Why a state folder is not used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A running process has it: exit 7.
-    #[error(
-        "the state folder {} is in use{}: stop that process, or give this one another --state",
-        path.display(), pid.map_or(String::new(), |pid| format!(" by process {pid}"))
-    )]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-        /// Who holds the lock, as far as the lock file tells.
-        pid: Option<u32>,
-    },
-    /// It belongs to another pipeline: exit 6.
-    #[error("the state folder {} belongs to the pipeline {found}, not to {wanted}: give another --state", path.display())]
-    OtherPipeline {
-        /// The folder.
-        path: PathBuf,
-        /// Whose it is.
-        found: Name,
-        /// Who asked.
-        wanted: Name,
-    },
-    /// Written by a newer weir: exit 6.
-    #[error("the state folder {} has format {found}, this weir reads up to {VERSION}: use the newer weir that wrote it", path.display())]
-    Newer {
-        /// The folder.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
-    /// Something else lives there: exit 6.
-    #[error("{} is not a state folder of weir: it holds {found:?}; give an empty or a new folder as --state", path.display())]
-    Foreign {
-        /// The folder.
-        path: PathBuf,
-        /// What was found in it.
-        found: String,
-    },
-    /// Its `format` file cannot be read: exit 6.
-    #[error("{} is damaged: {detail}; nothing was changed", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// How that shows.
-        detail: String,
-    },
-    /// The file system refuses.
-    #[error("{action} {} failed", path.display())]
-    Io {
-        /// What was done.
-        action: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
 /// A locked state folder. The lock is held for as long as this lives, and ends with the process in any case.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    made: Option<Made>,
+    /// At a first start: the folder and those above it, as far as they were not there; innermost first.
+    made: Option<Vec<PathBuf>>,
     lineage: String,
     process: String,
     _lock: File,
-}
-
-/// What a first start has made.
-#[derive(Debug)]
-struct Made {
-    /// The folder and those above it, as far as they were not there; innermost first.
-    folders: Vec<PathBuf>,
 }
 
 /// What `format` holds.
@@ -122,7 +60,7 @@ impl Folder {
         // Another process may have made the folder its own between the look and the lock.
         if !known && !Folder::inspect(path, pipeline)? {
             write_format(path, pipeline)?;
-            made = Some(Made { folders });
+            made = Some(folders);
         }
         let io = io_error("reading", path);
         let process = hex::random::<16>().map_err(io)?;
@@ -150,8 +88,7 @@ impl Folder {
                 _ => Ok(()),
             })
         });
-        let removed =
-            made.folders.iter().fold(removed, |removed, folder| removed.and_then(|()| fs::remove_dir(folder)));
+        let removed = made.iter().fold(removed, |removed, folder| removed.and_then(|()| fs::remove_dir(folder)));
         if let Err(e) = removed {
             tracing::debug!("the state folder {} stays: {e}", self.path.display());
         }
@@ -296,11 +233,6 @@ fn read_lineage(folder: &Path) -> Result<String, Error> {
     let format: Format =
         serde_json::from_slice(&bytes).map_err(|e| Error::Damaged { path: path.clone(), detail: e.to_string() })?;
     Ok(format.lineage)
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { action, path, source }
 }
 
 #[cfg(test)]
