@@ -283,7 +283,7 @@ fn snapshots_without_current_are_not_begun_anew() {
     // Again and again: a supervisor that starts it anew must not wear the refusal down.
     for _ in 0..3 {
         let finished = place.finish().expect(Exit::Code(6));
-        assert!(finished.stderr.contains("error: snapshot "), "{finished}");
+        assert!(finished.stderr.contains("CURRENT is missing"), "{finished}");
         assert!(checkpoints(&place) == before, "touched\n{finished}");
     }
     fs::write(place.path("state/CURRENT"), current).unwrap();

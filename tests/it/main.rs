@@ -12,6 +12,7 @@ mod place;
 mod readme;
 mod serve;
 mod serve_again;
+mod state;
 mod terminal;
 mod tidy;
 mod two_clusters;

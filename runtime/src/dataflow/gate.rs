@@ -3,13 +3,14 @@
 
 use std::collections::VecDeque;
 
-use weir_core::checkpoint::alignment::{Action, Alignment};
+use weir_core::checkpoint::alignment::{self, Action, Alignment};
 use weir_core::ids::Epoch;
 use weir_core::record::Mark;
 use weir_core::watermark::Inputs;
 
 use super::error::Error;
 use super::packet::Packet;
+use crate::crash;
 
 /// What moves along an edge.
 pub(super) enum Flow<'a> {
@@ -94,7 +95,7 @@ impl Gate {
         let actions = match mark {
             Mark::Watermark(to) => return Ok(merged(self.watermarks.on_watermark(channel, to))),
             Mark::Idle => return Ok(merged(self.watermarks.on_idle(channel))),
-            Mark::Barrier(epoch) => self.alignment.on_barrier(channel, epoch),
+            Mark::Barrier(epoch) => self.on_barrier(channel, epoch),
             Mark::Cancel(epoch) => self.alignment.on_cancel(channel, epoch),
             // A source that has ended goes on passing barriers until the final checkpoint, so its channel stays in the
             // alignment.
@@ -112,6 +113,18 @@ impl Gate {
         };
         let actions = actions.map_err(|e| Error::Bug(e.to_string()))?;
         Ok(actions.into_iter().filter_map(event).collect())
+    }
+
+    fn on_barrier(&mut self, channel: usize, epoch: Epoch) -> Result<Vec<Action>, alignment::Error> {
+        let had_begun = self.alignment.collecting() == Some(epoch);
+        let actions = self.alignment.on_barrier(channel, epoch)?;
+        if actions.contains(&Action::Complete(epoch)) {
+            crash::point("align.last_input");
+        } else if !had_begun && self.alignment.collecting() == Some(epoch) {
+            // Only where there are several inputs: the barrier of a single one completes at once.
+            crash::point("align.first_input");
+        }
+        Ok(actions)
     }
 }
 

@@ -19,3 +19,6 @@ pub use packet::{KeyExtraction, Packet};
 pub use shard::{Command, Edge, Node, Report, Reporter, Shard, ShardSnapshot};
 pub use sink::SinkNode;
 pub use source::{SourceNode, SourceSettings};
+
+#[cfg(test)]
+mod tests;

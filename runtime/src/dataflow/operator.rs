@@ -132,7 +132,6 @@ impl OperatorNode {
             Event::Aligned(epoch) => {
                 // Order: the barrier goes on before the own snapshot, so that the nodes behind align while this one seals.
                 self.emit_mark(Mark::Barrier(epoch), emit)?;
-                crate::crash::point("align.last_input");
                 let node = NodeSnapshot { states: Default::default(), watermark: self.gate.watermark() };
                 self.snapshot = Some((node, self.instance.state().seal()));
                 crate::crash::point("state.sealed");

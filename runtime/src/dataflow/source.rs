@@ -233,7 +233,7 @@ impl SourceNode {
             let split = packet.batch.origins.get(run).map_or(0, |run| run.split);
             let bytes = packet.batch.keys.span(slot).len() + packet.batch.values.span(slot).len();
             let found = match bytes > self.settings.record_max {
-                true => Err(format!("{bytes} bytes are over `limits.record` ({})", self.settings.record_max)),
+                true => Err(format!("at least {bytes} bytes are over `limits.record` ({})", self.settings.record_max)),
                 false => {
                     self.extractor.extract(packet.batch.values.get(slot), &mut self.columns).map_err(|e| e.to_string())
                 }

@@ -1,29 +1,25 @@
-//! Builds what an attempt runs: sources at their restored positions, guests over their restored state, sinks, and the
-//! authority. Owns the step from a plan to objects; nothing runs here.
+//! Builds what an attempt runs: sources at their restored positions, guests over their restored state, sinks. Owns the step
+//! from a plan to objects; nothing runs here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::Duration;
 
 use weir_core::checkpoint::manifest::SourcePositions;
 use weir_core::domain::{Class, Failure};
 use weir_core::graph::plan::{KeyFrom, Vertex, VertexKind};
-use weir_core::graph::spec::{
-    self, EventTime, KafkaSink as KafkaSinkSpec, OnError as Policy, Pipeline, SinkKind, SourceKind,
-};
+use weir_core::graph::spec::{self, EventTime, OnError as Policy, SinkKind, SourceKind};
 use weir_core::ids::{Epoch, Name, Token};
 use weir_core::template::Template;
 use weir_core::watermark::Watermarks;
 
+use super::authority::{Shared, cluster};
 use super::authority_thread::failure;
-use super::current::Current;
 use super::job::Job;
 use super::writer::Restored;
 use crate::connector::file::{FileSink, FileSource};
 use crate::connector::generator::Generator;
 use crate::connector::standard::{Discard, Stdin, Stdout};
-use crate::connector::{self, Authority, Sink, Source, Waker, kafka};
+use crate::connector::{self, Sink, Source, Waker, kafka};
 use crate::dataflow::{
     Command, Edge, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings,
     SinkNode, SourceNode, SourceSettings,
@@ -33,11 +29,6 @@ use crate::guest::{self, Instance, Limits, Measured};
 /// Rows of the next epoch that may wait while a commit is under way, bytes.
 const HOLD_BYTES: usize = 64 << 20;
 
-/// What the authority and the sinks of an attempt share.
-pub(super) struct Shared {
-    producer: Option<Arc<kafka::SharedProducer>>,
-}
-
 /// Everything that a shard runs.
 pub(super) struct Assembled {
     pub(super) nodes: Vec<Node>,
@@ -45,82 +36,6 @@ pub(super) struct Assembled {
     pub(super) commands: SyncSender<Command>,
     pub(super) inbox: Receiver<Command>,
     pub(super) metrics: Arc<Metrics>,
-}
-
-/// What a connector calls a domain: one transactional id, one commit topic, all Kafka sinks of one cluster.
-pub type KafkaDomain = kafka::Domain;
-
-/// The sink whose transaction decides: the Kafka sink that the file names first.
-fn deciding_sink(pipeline: &Pipeline) -> Option<&KafkaSinkSpec> {
-    pipeline.sinks.iter().find_map(|sink| match &sink.kind {
-        SinkKind::Kafka(kafka) => Some(kafka),
-        _ => None,
-    })
-}
-
-/// The domain of a pipeline's Kafka sinks, where it has any.
-pub fn kafka_domain(pipeline: &Pipeline) -> Option<KafkaDomain> {
-    let sink = deciding_sink(pipeline)?;
-    let checkpoint = &pipeline.checkpoint;
-    Some(kafka::Domain {
-        transaction_timeout: pipeline.transaction_timeout(sink),
-        checkpoint_interval: checkpoint.interval,
-        checkpoint_timeout: checkpoint.timeout,
-        margin: checkpoint.margin,
-        compression: sink.compression.as_str().to_owned(),
-        ..kafka::Domain::new(cluster(&sink.client), pipeline.name.as_str(), sink_topics(pipeline))
-    })
-}
-
-/// The domain of a pipeline of which only the name is known.
-pub fn kafka_domain_of(name: &Name, brokers: &str) -> KafkaDomain {
-    kafka::Domain::new(kafka::Cluster::at(brokers), name.as_str(), Vec::new())
-}
-
-/// How long a transaction may be open; `None` where no broker limits it.
-pub(super) fn transaction_timeout(job: &Job) -> Option<Duration> {
-    deciding_sink(job.pipeline()).map(|sink| job.pipeline().transaction_timeout(sink))
-}
-
-/// The authority of the plan, after its preflight.
-pub(super) fn authority(job: &Job) -> Result<(Box<dyn Authority>, Shared), Failure> {
-    let Some(domain) = kafka_domain(job.pipeline()) else {
-        return Ok((Box::new(Current::new(&job.folder)), Shared { producer: None }));
-    };
-    super::clusters::check_one_cluster(job.pipeline()).map_err(failure)?;
-    let opened = kafka::open(&domain).map_err(failure)?;
-    for warning in &opened.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok((Box::new(opened.authority), Shared { producer: Some(opened.producer) }))
-}
-
-fn sink_topics(pipeline: &Pipeline) -> Vec<String> {
-    let topic = |sink: &spec::Sink| match &sink.kind {
-        SinkKind::Kafka(kafka) => Some(kafka.topic.clone()),
-        _ => None,
-    };
-    pipeline.sinks.iter().filter_map(topic).collect()
-}
-
-/// A client's settings in the connector's own words.
-pub(super) fn cluster(spec: &spec::KafkaClient) -> kafka::Cluster {
-    let security = &spec.security;
-    let path = |path: &Option<spec::FilePath>| path.as_ref().map(|path| path.resolved.display().to_string());
-    kafka::Cluster {
-        brokers: spec.brokers.clone(),
-        security: kafka::Security {
-            protocol: Some(security.protocol.as_str().to_owned()),
-            mechanism: security.mechanism.map(|m| m.as_str().to_owned()),
-            username: security.username.clone(),
-            password: security.password.as_ref().map(|p| p.reveal().to_owned()),
-            ca: path(&security.ca),
-            cert: path(&security.cert),
-            key: path(&security.key),
-        },
-        options: spec.options.clone(),
-        connect_timeout: None,
-    }
 }
 
 /// Builds the nodes. `next` is the first epoch.
@@ -238,7 +153,9 @@ fn reader(
             let rate = generator.rate.map(|rate| rate as f64);
             Box::new(Generator::new(template, generator.seed, generator.count, rate, positions))
         }
-        SourceKind::File { path } => Box::new(FileSource::open(&path.resolved, &path.written, positions)?),
+        SourceKind::File { path } => {
+            Box::new(FileSource::open(&path.resolved, &path.written, spec.record_bytes_max as usize, positions)?)
+        }
         SourceKind::Stdin => Box::new(Stdin::open(Arc::clone(waker))),
         SourceKind::Kafka(kafka) => {
             let settings = kafka::SourceSettings {
@@ -348,13 +265,4 @@ fn writer(
 fn at(name: &Name, error: connector::Error) -> Failure {
     let failed = failure(error);
     Failure { why: format!("`{name}`: {}", failed.why), ..failed }
-}
-
-/// The folders of the pipeline's file sinks.
-pub(super) fn sink_folders(job: &Job) -> connector::file::Folders {
-    let folder = |sink: &spec::Sink| match &sink.kind {
-        SinkKind::File { path } => Some((sink.name.clone(), path.resolved.clone())),
-        _ => None,
-    };
-    connector::file::Folders::new(job.pipeline().sinks.iter().filter_map(folder).collect::<BTreeMap<_, _>>())
 }

@@ -53,10 +53,7 @@ fn carry_out(authority: &mut dyn Authority, step: Step) -> Fact {
             let owner_gone = peek.claim.as_ref().is_some_and(super::owner::is_gone);
             Fact::Peeked { claim: peek.claim, commit: peek.commit, owner_gone }
         }),
-        Step::Fence(ids) => authority.fence(&ids).map(|()| {
-            crate::crash::point("fence.done");
-            Fact::Fenced
-        }),
+        Step::Fence(ids) => authority.fence(&ids).map(|()| Fact::Fenced),
         Step::Claim(claim) => Ok(Fact::Claimed(outcome(authority.claim(&claim)))),
         Step::Resolve(nonce) => authority.resolve(&nonce).map(|r| {
             crate::crash::point("resolve.read");

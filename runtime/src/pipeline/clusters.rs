@@ -4,7 +4,7 @@
 use weir_core::graph::spec::{KafkaClient, Pipeline, SinkKind};
 use weir_core::ids::Name;
 
-use super::assemble::cluster;
+use super::authority::cluster;
 use crate::connector::{Error, kafka};
 
 /// Refuses a second cluster, with both ends in the message. Asks nobody where all sinks name the same brokers.

@@ -142,6 +142,14 @@ impl Job {
         Ok(Job { checked, folder, store })
     }
 
+    /// A start that came to nothing takes back the state folder that it made. Not behind a CLAIM in Kafka, which names this
+    /// folder's lineage: without it the next start would take the commits for somebody else's.
+    pub(super) fn undo(self, claimed: bool) {
+        if self.checked.plan.authority == Authority::Current || !claimed {
+            self.folder.take_back();
+        }
+    }
+
     /// What the user wrote.
     pub fn pipeline(&self) -> &Pipeline {
         &self.checked.pipeline

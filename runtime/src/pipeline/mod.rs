@@ -3,6 +3,7 @@
 
 mod assemble;
 mod attempt;
+mod authority;
 mod authority_thread;
 mod clusters;
 mod config_schema;
@@ -19,7 +20,7 @@ mod writer;
 /// What a running pipeline counts.
 pub use crate::dataflow::{Metrics, NodeMetrics};
 pub use crate::guest::{Measured, MetricKind, Reason};
-pub use assemble::{KafkaDomain, kafka_domain, kafka_domain_of};
+pub use authority::{KafkaDomain, kafka_domain, kafka_domain_of};
 pub use clusters::check_one_cluster;
 pub use job::{Checked, Error as JobError, Job, Lookup};
 pub use manager::{Error as ManagerError, Language, Manager, View};

@@ -1,12 +1,14 @@
 //! Keeps a pipeline running: attempt after attempt, with back-off, until it ends, is stopped, or cannot go on. A failure
 //! that came three times with the same words opens the circuit. Owns no step of an attempt.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use weir_core::domain::{self, Class, Start};
 
-use super::attempt::{self, Ending, Event, Wish};
+use super::attempt::{self, Ending, Event};
 use super::job::Job;
 use super::owner;
 use super::status::{State, Status};
@@ -45,6 +47,7 @@ pub struct Outcome {
 #[derive(Clone)]
 pub struct Handle {
     sender: SyncSender<Event>,
+    wish: StopWish,
     /// Its facts.
     pub status: Status,
 }
@@ -52,8 +55,19 @@ pub struct Handle {
 impl Handle {
     /// Asks for a last checkpoint and the end. Comes back at once; the service ends when it is done.
     pub fn stop(&self) {
-        // A service that is gone has stopped.
-        let _ = self.sender.try_send(Event::Wish(Wish::Stop));
+        self.wish.0.store(true, Ordering::SeqCst);
+        // A queue that is full wakes its reader anyway. A service that is gone has stopped.
+        let _ = self.sender.try_send(Event::Wake);
+    }
+}
+
+/// That the pipeline shall stop. It stays, whatever becomes of the attempt that saw it first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StopWish(Arc<AtomicBool>);
+
+impl StopWish {
+    pub(super) fn is_there(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -63,24 +77,24 @@ pub struct Service {
     settings: Settings,
     sender: SyncSender<Event>,
     events: Receiver<Event>,
+    wish: StopWish,
     status: Status,
 }
 
 impl Service {
     /// A service and its handle. Nothing runs before [`Service::run`].
     pub fn new(job: Job, settings: Settings) -> (Service, Handle) {
-        // Bounded by who sends: three threads of an attempt with a few answers each, and wishes, which are dropped when it
-        // is full.
+        // Bounded by who sends: three threads of an attempt with a few answers each. Who wakes it does not wait.
         let (sender, events) = sync_channel(1024);
-        let status = Status::default();
-        let handle = Handle { sender: sender.clone(), status: status.clone() };
-        (Service { job, settings, sender, events, status }, handle)
+        let (status, wish) = (Status::default(), StopWish::default());
+        let handle = Handle { sender: sender.clone(), wish: wish.clone(), status: status.clone() };
+        (Service { job, settings, sender, events, wish, status }, handle)
     }
 
     /// Runs until the pipeline ends or cannot go on. Blocks.
     pub fn run(self) -> Outcome {
         let mut attempts = 0;
-        let (mut held, mut ran) = (None, false);
+        let (mut held, mut ran, mut claimed) = (None, false, false);
         let mut start = self.settings.start;
         let (mut last, mut equal) = (String::new(), 0);
         let mut backoff = BACKOFF_FIRST;
@@ -88,14 +102,18 @@ impl Service {
             self.status.update(|facts| facts.state = State::Starting);
             let started = clock::now();
             let settings = self.domain_settings(attempts, held, start);
-            let ending = attempt::run(&self.job, settings, &self.status, &self.sender, &self.events);
+            let ending = attempt::run(&self.job, settings, &self.status, &self.wish, &self.sender, &self.events);
             ran |= ending.committed;
+            claimed |= ending.claimed;
             held = ending.token.or(held);
             if ending.ran {
                 // What was reset stays reset, and what was committed since stays.
                 start = Start::Newest;
             }
             if let Some(outcome) = self.settle(&ending, ran) {
+                if !ran && matches!(outcome.class, Class::Config | Class::Unreachable) {
+                    self.job.undo(claimed);
+                }
                 return outcome;
             }
             equal = if ending.why == last { equal + 1 } else { 1 };
@@ -156,12 +174,13 @@ impl Service {
         let jitter = backoff.mul_f64(f64::from(clock::now_millis() as u32 % 100) / 1000.0);
         let until = clock::now() + backoff + jitter;
         loop {
+            if self.wish.is_there() {
+                return true;
+            }
             let left = until.saturating_duration_since(clock::now());
-            match self.events.recv_timeout(left) {
-                Ok(Event::Wish(Wish::Stop)) => return true,
-                // Late answers of the attempt that ended.
-                Ok(_) => {}
-                Err(_) => return false,
+            // What comes is a wake-up, or a late answer of the attempt that ended.
+            if self.events.recv_timeout(left).is_err() {
+                return self.wish.is_there();
             }
         }
     }
@@ -169,7 +188,7 @@ impl Service {
     fn domain_settings(&self, attempt: u32, held: Option<weir_core::ids::Token>, start: Start) -> domain::Settings {
         let pipeline = self.job.pipeline();
         let checkpoint = &pipeline.checkpoint;
-        let transaction_timeout = super::assemble::transaction_timeout(&self.job);
+        let transaction_timeout = super::authority::transaction_timeout(&self.job);
         domain::Settings {
             ids: self.job.transactional_ids(),
             lineage: self.job.folder.lineage().to_owned(),
@@ -189,5 +208,29 @@ impl Service {
             sinks: 1,
             ..domain::Settings::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Engine;
+    use crate::pipeline::Checked;
+    use crate::settings::{self, Environment, Format};
+
+    #[test]
+    fn a_stop_is_heard_though_the_queue_is_full_and_outlasts_the_attempt() {
+        let text = "version = 1\nname = \"a\"\n[sources.s]\ntype = \"generator\"\nseed = 1\ncount = 1\n\
+                    template = 'x'\n[sinks.out]\ntype = \"discard\"\ninputs = [\"s\"]\n";
+        let environment = Environment { variable: &|_| None, file: None, base: None };
+        let spec = settings::parse(text, "a.toml", Format::Toml, &environment).unwrap().spec;
+        let checked = Checked::new(spec, &Engine::new(1).unwrap(), None).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let folder = tempfile::tempdir().unwrap();
+        let (service, handle) = Service::new(Job::open(checked, folder.path()).unwrap(), Settings::default());
+        while handle.sender.try_send(Event::Wake).is_ok() {}
+        handle.stop();
+        assert!(service.wait(Duration::from_secs(3600)), "no back-off swallows it");
+        // Its input would have ended by itself.
+        assert_eq!(service.run().class, Class::Stopped);
     }
 }

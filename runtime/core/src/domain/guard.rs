@@ -1,4 +1,4 @@
-//! The invariants I1 to I8 of `exactly-once.md` section 1.3, asserted at run time over what goes in and out of a domain.
+//! The invariants I1 to I8 of the protocol, asserted at run time over what goes in and out of a domain.
 //! Knows nothing of the state machine, so that a mistake there is caught here: the attempt ends as a bug, with nothing of
 //! the wrong step carried out.
 //!

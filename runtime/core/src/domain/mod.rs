@@ -1,5 +1,5 @@
 //! A domain: one unit of commit, as a state machine. Facts in, decisions out; time is passed in. Owns the order of every
-//! step from BOOT to EXIT (`exactly-once.md` section 1.2); carries none of them out. The edge is `weir::pipeline`, the
+//! step from BOOT to EXIT (`docs/exactly-once.md`); carries none of them out. The edge is `weir::pipeline`, the
 //! authority behind it a Kafka transaction or the `CURRENT` pointer: both answer with the same facts, and a pointer simply
 //! never says `may_have_resent`.
 //!
@@ -22,8 +22,8 @@
 //! | `Fenced` | → `Claim` |
 //! | `Claimed(Committed { may_have_resent: false })` | → `Resolve` |
 //! | `Resolved {..}` | → `List` |
-//! | `Listed(..)` | → `Retire` (orphans, if any), `Restore` (or `Exit` with `Halt`) |
-//! | `Restored` | → `Begin 1` |
+//! | `Listed(..)` | → `Restore` (or `Exit` with `Halt`) |
+//! | `Restored` | → `Retire` (orphans, if any), `Begin 1` |
 //! | `Begun` | → `Run 1` |
 //! | `Tick` at `wakeup()` | → `InjectBarrier 1` |
 //! | `BarrierPassed` by every sink | → `WriteSnapshot 1`, `Flush 1` |
@@ -42,10 +42,8 @@
 //! other (an old owner may wake, claim in a re-claim, and leave deposed: then nobody else would run). Only a *COMMIT* of a
 //! higher token than ours deposes for good.
 //!
-//! Sources: `exactly-once.md` sections 1 (states, invariants, result table), 2 (crash points, mutants) and 5 (hazards);
-//! `interface.md` section 5 (owners); Kafka Connect's `ExactlyOnceWorkerSourceTask` (offsets in the task's own transaction,
-//! `initTransactions` first) is the closest relative. KIP-890 names the late EndTxn that makes the re-claim necessary.
-//! Searched by `tests/protocol`.
+//! Kafka Connect's `ExactlyOnceWorkerSourceTask` (offsets in the task's own transaction, `initTransactions` first) is the
+//! closest relative. KIP-890 names the late EndTxn that makes the re-claim necessary. Searched by `tests/protocol`.
 
 use std::time::Duration;
 
@@ -72,7 +70,7 @@ use start::Waiting;
 
 /// Where a domain stands, for status and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the states of exactly-once.md section 1.2, by their names")]
+#[allow(missing_docs, reason = "the steps of docs/exactly-once.md, by their names")]
 pub enum Phase {
     Boot,
     Peek,
@@ -187,7 +185,7 @@ impl Domain {
             State::Peek(_) => Phase::Peek,
             State::Claiming(claiming) => stage(&claiming.stage),
             State::Owned(owned) => match &owned.step {
-                Step::List | Step::Restore => Phase::Restore,
+                Step::List | Step::Restore { .. } => Phase::Restore,
                 Step::Open(_) => Phase::Open,
                 Step::Run => Phase::Run,
                 Step::Seal(_) => Phase::Seal,

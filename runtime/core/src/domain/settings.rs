@@ -168,12 +168,12 @@ pub enum Start {
 
 impl Start {
     /// Whether state is thrown away on purpose: a COMMIT of kind reset comes first.
-    pub(super) fn is_reset(self) -> bool {
+    pub fn is_reset(self) -> bool {
         matches!(self, Start::Empty { rewind: true } | Start::Delete)
     }
 }
 
-/// One switch per rule of `exactly-once.md` section 2.1: off means the weakened variant.
+/// One switch per rule that the protocol needs: off means the weakened variant.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {

@@ -1,5 +1,6 @@
 //! A model of Kafka as an old-protocol client sees it: one transactional id with producer epochs, the commit topic, the sink
-//! topic; and of the pointer that takes its place without Kafka. Owns what the coordinator accepts and refuses (`exactly-once.md` sections 1.4 and 3.3); knows nothing of processes.
+//! topic; and of the pointer that takes its place without Kafka. Owns what the coordinator accepts
+//! and refuses; knows nothing of processes.
 //!
 //! What makes it dangerous, as the real one is: EndTxn names only the producer's epoch, so a late copy ends whatever
 //! transaction that epoch has open by then; and a transaction that is decided becomes visible only later.

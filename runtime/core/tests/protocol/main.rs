@@ -1,5 +1,5 @@
 //! The protocol under search: the real `Domain` in every process, a model of broker and store around it
-//! (`exactly-once.md` sections 2.1 and 12). Two drivers: `explorer` takes every order of steps within bounds, `simulation`
+//! (`docs/exactly-once.md`). Two drivers: `explorer` takes every order of steps within bounds, `simulation`
 //! takes random ones beyond them. The protocol must be clean, and every variant with a rule switched off must be found.
 //!
 //! `WEIR_SEED` and `WEIR_SCHEDULES` choose the schedules of the simulation. `cargo test … -- --ignored` searches further.

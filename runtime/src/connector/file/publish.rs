@@ -6,12 +6,22 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use weir_core::checkpoint::manifest::StagedPart;
-use weir_core::ids::{Name, Token};
+use weir_core::ids::{Epoch, Name, Token};
 
 use crate::{crash, durable, hex};
 
 /// Where parts wait, below the sink's folder.
 pub(super) const STAGING: &str = ".staging";
+
+/// The final name of an epoch's part.
+pub(super) fn part_name(epoch: Epoch) -> String {
+    format!("part-{:020}.jsonl", epoch.0)
+}
+
+fn is_part(name: &str) -> bool {
+    let digits = name.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".jsonl"));
+    digits.is_some_and(|digits| digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
+}
 
 /// The folders of a pipeline's file sinks.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +82,28 @@ impl Folders {
                         to.display()
                     )));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts published parts of before a reset out of the way, into `.before-<epoch of the reset>/` of each sink's folder: they
+    /// are the user's, so they are not deleted, and readers do not meet them among the new ones. Only while nothing was
+    /// published since the reset. Doing it again changes nothing.
+    pub fn set_aside(&self, reset: Epoch) -> std::io::Result<()> {
+        for folder in self.0.values() {
+            let Ok(entries) = std::fs::read_dir(folder) else { continue };
+            let aside = folder.join(format!(".before-{:020}", reset.0));
+            for entry in entries {
+                let name = entry?.file_name();
+                if name.to_str().is_some_and(is_part) {
+                    std::fs::create_dir_all(&aside)?;
+                    std::fs::rename(folder.join(&name), aside.join(&name))?;
+                }
+            }
+            if aside.is_dir() {
+                durable::sync_folder(&aside)?;
+                durable::sync_folder(folder)?;
             }
         }
         Ok(())

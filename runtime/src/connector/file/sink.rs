@@ -10,7 +10,7 @@ use weir_core::checkpoint::manifest::StagedPart;
 use weir_core::ids::{Epoch, Name, Token};
 use weir_core::record::Batch;
 
-use super::publish::STAGING;
+use super::publish::{STAGING, part_name};
 use crate::connector::{Error, Sink};
 
 /// See the module.
@@ -82,7 +82,7 @@ impl Sink for FileSink {
         Ok(vec![StagedPart {
             sink: self.name.clone(),
             staged: part.staged,
-            published: format!("part-{:020}.jsonl", epoch.0),
+            published: part_name(epoch),
             bytes: part.bytes,
             // The snapshot writer fills it in when it makes the part durable: hashing is no work for the data path.
             sha256: String::new(),

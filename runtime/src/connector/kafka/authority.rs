@@ -239,7 +239,6 @@ impl Authority for KafkaAuthority {
     fn resolve(&mut self, nonce: &str) -> Result<Resolved, Error> {
         let seen = self.read(Some(nonce), Duration::from_secs(60))?;
         let token = seen.own.ok_or_else(|| Error::Transient("our own CLAIM was not found".into()))?;
-        crash::point("resolve.read");
         Ok(Resolved { token, commit: seen.commit, claim_before: seen.claim, claim_above: seen.claim_above })
     }
 

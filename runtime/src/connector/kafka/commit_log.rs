@@ -104,7 +104,8 @@ impl CommitLog {
                 Code::PARTITION_EOF => {}
                 Code::AUTO_OFFSET_RESET | Code::BROKER_OUT_OF_RANGE => {
                     return Err(Error::Halt(format!(
-                        "records at the start of commit topic `{}` were deleted: restore the topic, or start with --from",
+                        "records at the start of commit topic `{}` were deleted: bring them back; to begin anew instead: \
+                         another `name`, or delete the topic and start with --from empty --rewind, with an empty folder as --state",
                         self.topic
                     )));
                 }

@@ -54,7 +54,7 @@ pub(super) fn resolve(
 ) -> Result<Vec<Split>, Error> {
     let identity = source.topics.identity();
     if let Some(restored) = restored.filter(|restored| restored.identity != identity) {
-        return Err(Error::Config(format!(
+        return Err(Error::Halt(format!(
             "the source reads `{identity}` but the snapshot was taken from `{}`: set it back, or start anew with --from \
              empty --rewind",
             restored.identity

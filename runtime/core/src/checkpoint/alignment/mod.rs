@@ -1,6 +1,6 @@
-//! The input side of a subtask: which channels wait at a barrier, and when the subtask takes its snapshot. Exactly rules 1
-//! to 5 of `semantics.md` section 2.1 (Flink's aligned mode, `SingleCheckpointBarrierHandler`); at-least-once, where barriers
-//! are counted and never block, comes later. Owns no queue and reads nothing: the caller blocks, unblocks and broadcasts.
+//! The input side of a subtask: which channels wait at a barrier, and when the subtask takes its snapshot. The rules
+//! are those of Flink's aligned mode (`SingleCheckpointBarrierHandler`); at-least-once, where barriers are counted and never
+//! block, comes later. Owns no queue and reads nothing: the caller blocks, unblocks and broadcasts.
 //!
 //! One attempt collects at a time, and a barrier with a higher number always wins, so the order of numbers is the only
 //! clock. A channel that has ended counts as one that delivered its barrier.

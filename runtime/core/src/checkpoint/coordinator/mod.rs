@@ -1,4 +1,4 @@
-//! When a checkpoint is tried, and when one is given up: `semantics.md` sections 1.1 and 2.4. Owns the numbering of epochs,
+//! When a checkpoint is tried, and when one is given up. Owns the numbering of epochs,
 //! the one pending attempt, its expiry and the count of failures; never touches state, transactions or the clock (time is
 //! passed in, monotonic, from any start). What completing means is the domain's: `crate::domain`.
 //!

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{After, Marked, Opening, Owned, Step, retire};
 use crate::checkpoint::manifest::CommitKind;
 use crate::domain::claim::{Claiming, Stage, check_reclaim, deposed};
-use crate::domain::{Class, Decision, End, Fact, Go, Resolved, Settings, Start, stopped};
+use crate::domain::{Class, Decision, End, Fact, Go, Resolved, Retire, Settings, Start, stopped};
 
 impl Owned {
     pub(super) fn on_done(
@@ -56,7 +56,7 @@ impl Owned {
             }
             self.step = Step::Reclaim { claiming: Claiming::begin(self.ids.clone(), out), next };
         } else if next == Opening::First {
-            self.restore(out);
+            self.restore(Retire::default(), out);
         } else {
             self.open(next, out);
         }

@@ -36,7 +36,10 @@ pub(super) struct Owned {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     List,
-    Restore,
+    /// Orphans are deleted once the snapshot has proved whole: of a store that is refused nothing goes.
+    Restore {
+        orphans: Retire,
+    },
     /// BEGIN is under way.
     Open(Opening),
     /// Rows go out; a barrier may be under way (then the coordinator has a pending attempt).
@@ -111,7 +114,7 @@ impl Owned {
     }
 
     pub(super) fn on_stop(&mut self, now: Duration, settings: &Settings, out: &mut Vec<Decision>) -> Go {
-        if matches!(self.step, Step::List | Step::Restore) {
+        if matches!(self.step, Step::List | Step::Restore { .. }) {
             return Err(stopped());
         }
         self.check_budget(now, settings)?;
@@ -143,7 +146,7 @@ impl Owned {
             }
             (_, Fact::InputEnded) => self.coordinator.finish(CommitKind::Final),
             (Step::List, Fact::Listed(inventory)) => self.on_listed(now, inventory, settings, out)?,
-            (Step::Restore, Fact::Restored) => self.on_restored(now, out),
+            (Step::Restore { .. }, Fact::Restored) => self.on_restored(now, out),
             (Step::Open(_), Fact::Begun) => self.on_begun(now, settings, out),
             (_, Fact::BarrierPassed { sink, epoch }) => self.on_barrier_passed(sink, epoch, settings, out)?,
             (_, Fact::Declined { epoch, why }) => {
@@ -190,18 +193,20 @@ impl Owned {
         let snapshot = self.committed.as_ref().and_then(|commit| commit.snapshot.clone());
         let (shelf, orphans) = Shelf::stock(inventory, snapshot.as_ref(), self.token, settings);
         self.shelf = shelf;
-        retire(orphans, out);
-        self.restore(out);
+        self.restore(orphans, out);
         self.advance(now, settings, out)
     }
 
-    fn restore(&mut self, out: &mut Vec<Decision>) {
+    fn restore(&mut self, orphans: Retire, out: &mut Vec<Decision>) {
         let snapshot = self.committed.as_ref().and_then(|commit| commit.snapshot.clone());
         out.push(Decision::Restore { snapshot });
-        self.step = Step::Restore;
+        self.step = Step::Restore { orphans };
     }
 
     fn on_restored(&mut self, now: Duration, out: &mut Vec<Decision>) {
+        if let Step::Restore { orphans } = &mut self.step {
+            retire(std::mem::take(orphans), out);
+        }
         self.coordinator.restart(now);
         self.open(Opening::First, out);
     }

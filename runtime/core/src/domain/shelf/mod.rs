@@ -140,17 +140,21 @@ pub(super) fn check(inventory: &Inventory, committed: Option<&Commit>, token: To
     let halt = |why: String| Err(End::new(Class::Halt, why));
     if let Some(stored) = inventory.manifests.iter().find(|stored| stored.token >= token) {
         return halt(format!(
-            "snapshot {}-{} has a token not below our claim ({token}): the commit topic was made anew, or another instance \
-             took over; if nobody else runs, choose a snapshot with --from … --rewind",
-            stored.epoch, stored.token
+            "snapshot {}-{} has a token not below our claim ({token}): {}, or another instance has taken over; {}",
+            stored.epoch,
+            stored.token,
+            lost(settings),
+            way_out(settings)
         ));
     }
     let newest = committed.map_or(Epoch(0), |commit| commit.epoch);
     if let Some(stored) = inventory.manifests.iter().find(|stored| stored.noted && stored.epoch > newest) {
         return halt(format!(
-            "snapshot {}-{} was committed, but the newest commit that can be read is of epoch {newest}: commits were lost; \
-             choose a snapshot with --from … --rewind",
-            stored.epoch, stored.token
+            "snapshot {}-{} was committed, but the newest commit that can be read is of epoch {newest}: {}; {}",
+            stored.epoch,
+            stored.token,
+            lost(settings),
+            way_out(settings)
         ));
     }
     let snapshot = committed.and_then(|commit| commit.snapshot.as_ref());
@@ -158,12 +162,28 @@ pub(super) fn check(inventory: &Inventory, committed: Option<&Commit>, token: To
         && !inventory.manifests.iter().any(|stored| (stored.epoch, stored.token) == (snapshot.epoch, snapshot.token))
     {
         return halt(format!(
-            "the newest commit names snapshot {}, and the store has no readable manifest of it; bring it back, or choose \
-             another snapshot with --from … --rewind",
+            "the newest commit names snapshot {0}, and checkpoints/{0}/manifest is missing or damaged: bring the state folder \
+             back from a backup that has it; to throw the state away instead: --from empty --rewind",
             snapshot.id()
         ));
     }
     Ok(())
+}
+
+/// Which authority does not know what the store knows.
+fn lost(settings: &Settings) -> &'static str {
+    match settings.ids.is_empty() {
+        true => "the file CURRENT is older than the snapshots",
+        false => "the commit topic was made anew or has lost commits",
+    }
+}
+
+fn way_out(settings: &Settings) -> &'static str {
+    match settings.ids.is_empty() {
+        true => "bring the newest CURRENT back; to throw the state away instead: --from empty --rewind",
+        // Tokens are offsets: behind a younger topic the old snapshots would be in the way for ever.
+        false => "bring the topic back; to begin anew instead: --from empty --rewind, with an empty folder as --state",
+    }
 }
 
 #[cfg(test)]

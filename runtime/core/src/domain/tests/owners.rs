@@ -160,6 +160,7 @@ fn a_snapshot_that_nobody_ever_named_is_swept_at_a_fresh_start() {
         (Fact::Fenced, "claim p1.0.1"),
         (Fact::Claimed(fast()), "resolve p1.0.1"),
         (resolved(10, None), "list"),
-        (Fact::Listed(inventory), "retire [1-3 3-a], restore nothing"),
+        (Fact::Listed(inventory), "restore nothing"),
+        (Fact::Restored, "retire [1-3 3-a], begin 1"),
     ]);
 }

@@ -79,8 +79,8 @@ fn after_a_reset_the_pipeline_starts_empty_and_epochs_go_on() {
         (Fact::Fenced, "claim p1.0.1"),
         (Fact::Claimed(fast()), "resolve p1.0.1"),
         (resolved(10, reset()), "list"),
-        (listed(), "retire [4-3 5-3 3-a 3-b], restore nothing"),
-        (Fact::Restored, "begin 7"),
+        (listed(), "restore nothing"),
+        (Fact::Restored, "retire [4-3 5-3 3-a 3-b], begin 7"),
     ]);
 }
 

@@ -1,122 +1,27 @@
-//! One run of a pipeline between restores: drives the protocol of `weir_core::domain` and carries out what it decides.
-//! Owns the order in which the threads of an attempt are told things; holds no rule of the protocol itself.
+//! The hands of an attempt: turns what its threads say into facts, and decisions into what its threads are told. Owns the
+//! order in which they are told; decides nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use weir_core::checkpoint::commit::Commit;
 use weir_core::checkpoint::manifest::{CommitKind, SnapshotRef, SourcePositions};
-use weir_core::domain::{Class, Decision, Domain, Fact, Failure, Outcome};
+use weir_core::domain::{Class, Decision, Domain, Fact, Failure, Settings, Start};
+use weir_core::graph::plan::Authority;
 use weir_core::ids::{Epoch, Token};
 
-use super::assemble::{self, Assembled};
-use super::authority_thread::{AuthorityThread, Step, failure};
-use super::job::Job;
-use super::status::{Checkpointed, State, Status};
-use super::writer::{WriteJob, Writer};
+use super::Event;
+use super::shard_thread::ShardThread;
 use crate::clock;
-use crate::dataflow::{self, Command, Report, Shard, ShardSnapshot};
-
-/// What a user wants from a running pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// A last checkpoint, then the end.
-    Stop,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ending {
-    /// What happens next.
-    pub(super) class: Class,
-    /// What, where, what to do.
-    pub(super) why: String,
-    /// The failure comes again with the same input.
-    pub(super) deterministic: bool,
-    /// Whether anything was committed by this attempt.
-    pub(super) committed: bool,
-    /// It got as far as reading: a reset that was asked for is not repeated.
-    pub(super) ran: bool,
-    /// Our token, for the next attempt.
-    pub(super) token: Option<Token>,
-}
-
-/// What reaches the control loop. Answers carry the number of their attempt: one that comes late belongs to nobody.
-pub(super) enum Event {
-    Fact(u32, Box<Fact>),
-    Report(u32, Report),
-    Wish(Wish),
-}
-
-/// Runs one attempt to its end. `events` is the loop's own queue, so that wishes reach it.
-pub(super) fn run(
-    job: &Job,
-    settings: weir_core::domain::Settings,
-    status: &Status,
-    sender: &SyncSender<Event>,
-    events: &Receiver<Event>,
-) -> Ending {
-    let origin = clock::now();
-    let mut attempt = match Attempt::new(job, status, sender.clone(), settings.attempt) {
-        Ok(attempt) => attempt,
-        Err(failure) => return ended(failure, false, None),
-    };
-    let mut domain = Domain::new(settings);
-    let mut facts = VecDeque::from([Fact::Booted]);
-    let mut committed = false;
-    loop {
-        let fact = match facts.pop_front() {
-            Some(fact) => fact,
-            None => {
-                let wait =
-                    domain.wakeup().map(|at| at.saturating_sub(origin.elapsed())).unwrap_or(Duration::from_secs(3600));
-                match events.recv_timeout(wait) {
-                    Ok(event) => match attempt.translate(event) {
-                        Some(fact) => fact,
-                        None => continue,
-                    },
-                    Err(RecvTimeoutError::Timeout) => Fact::Tick,
-                    Err(RecvTimeoutError::Disconnected) => Fact::Stop,
-                }
-            }
-        };
-        committed |= matches!(fact, Fact::Committed(Outcome::Committed { .. }));
-        let mut failed = None;
-        for decision in domain.on(origin.elapsed(), fact) {
-            if let Decision::Exit { class, why } = decision {
-                // An end whose last rows could not be made visible is none.
-                let ending = Failure { class, why };
-                let Failure { class, why } = match class {
-                    Class::Ended | Class::Stopped => failed.unwrap_or(ending),
-                    _ => ending,
-                };
-                attempt.end();
-                let deterministic = attempt.deterministic;
-                return Ending { class, why, deterministic, committed, ran: domain.has_run(), token: domain.token() };
-            }
-            match attempt.carry_out(decision, &domain) {
-                Ok(Some(answer)) => facts.push_back(answer),
-                Ok(None) => {}
-                Err(failure) => {
-                    // A guest that fails before its first record: in `open`, which sees the same at each start.
-                    attempt.deterministic |= failure.class == Class::Guest;
-                    failed.get_or_insert(failure.clone());
-                    facts.push_back(Fact::Failed(failure));
-                }
-            }
-        }
-    }
-}
-
-fn ended(failure: Failure, deterministic: bool, token: Option<Token>) -> Ending {
-    Ending { class: failure.class, why: failure.why, deterministic, committed: false, ran: false, token }
-}
-
-struct Running {
-    commands: SyncSender<Command>,
-    thread: std::thread::JoinHandle<()>,
-}
+use crate::dataflow::{self, Command, Report, ShardSnapshot};
+use crate::pipeline::assemble::{self, Assembled};
+use crate::pipeline::authority::{self, Shared};
+use crate::pipeline::authority_thread::{AuthorityThread, Step, failure};
+use crate::pipeline::job::Job;
+use crate::pipeline::status::{Checkpointed, State, Status};
+use crate::pipeline::writer::{From, WriteJob, Writer};
 
 /// A checkpoint that is under way, for the status.
 struct InFlight {
@@ -126,16 +31,18 @@ struct InFlight {
     pause: Duration,
 }
 
-struct Attempt<'a> {
+/// The threads of an attempt, and what is on its way between them.
+pub(super) struct Attempt<'a> {
     job: &'a Job,
     status: &'a Status,
     sender: SyncSender<Event>,
     number: u32,
+    start: Start,
     authority: AuthorityThread,
-    shared: assemble::Shared,
-    writer: Writer,
+    shared: Shared,
+    writer: Writer<'a>,
     assembled: Option<Assembled>,
-    running: Option<Running>,
+    running: Option<ShardThread>,
     in_flight: Option<InFlight>,
     /// What barriers cut off and no snapshot holds yet. That of an epoch that was declined meanwhile stays here: its sealed
     /// state and its parts go into the next snapshot.
@@ -145,8 +52,14 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(job: &'a Job, status: &'a Status, sender: SyncSender<Event>, number: u32) -> Result<Attempt<'a>, Failure> {
-        let (authority, shared) = assemble::authority(job)?;
+    pub(super) fn new(
+        job: &'a Job,
+        status: &'a Status,
+        sender: SyncSender<Event>,
+        settings: &Settings,
+    ) -> Result<Attempt<'a>, Failure> {
+        let (number, start) = (settings.attempt, settings.start);
+        let (authority, shared) = authority::open(job, start)?;
         let report = |sender: &SyncSender<Event>| {
             let sender = sender.clone();
             // Nobody listening means that the attempt is over.
@@ -161,6 +74,7 @@ impl<'a> Attempt<'a> {
             status,
             sender,
             number,
+            start,
             assembled: None,
             running: None,
             in_flight: None,
@@ -171,14 +85,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// An event as a fact of the protocol.
-    fn translate(&mut self, event: Event) -> Option<Fact> {
+    pub(super) fn translate(&mut self, event: Event) -> Option<Fact> {
         match event {
             Event::Fact(number, _) | Event::Report(number, _) if number != self.number => None,
-            Event::Fact(_, fact) => Some(*fact),
-            Event::Wish(Wish::Stop) => {
-                self.status.update(|facts| facts.state = State::Stopping);
-                Some(Fact::Stop)
-            }
+            Event::Fact(_, fact) => Some(self.verify_named(*fact)),
+            Event::Wake => None,
             Event::Report(_, Report::Snapshot(snapshot)) => {
                 let epoch = snapshot.epoch;
                 if let Some(in_flight) = &mut self.in_flight {
@@ -204,9 +115,34 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// What `CURRENT` names is checked before anything is written: nobody else can change it, since the folder's lock is
+    /// held. Kafka has the last word only once it was fenced and claimed, so there the check comes with the restore.
+    fn verify_named(&mut self, fact: Fact) -> Fact {
+        let Fact::Peeked { commit: Some(Commit { snapshot: Some(snapshot), .. }), .. } = &fact else { return fact };
+        if self.job.checked.plan.authority != Authority::Current || self.start.is_reset() {
+            return fact;
+        }
+        match self.writer.verify(snapshot) {
+            Ok(()) => fact,
+            Err(failure) => Fact::Failed(failure),
+        }
+    }
+
+    /// Whether the failure comes again with the same input.
+    pub(super) fn is_deterministic(&self) -> bool {
+        self.deterministic
+    }
+
     /// Carries out one decision. An answer that is known at once comes back; the others come as events.
-    fn carry_out(&mut self, decision: Decision, domain: &Domain) -> Result<Option<Fact>, Failure> {
+    pub(super) fn carry_out(&mut self, decision: Decision, domain: &Domain) -> Result<Option<Fact>, Failure> {
         tracing::trace!(?decision, "decided");
+        let answer = self.try_carry_out(decision, domain);
+        // A guest that fails before its first record: in `open`, which sees the same at each start.
+        self.deterministic |= answer.as_ref().is_err_and(|failure| failure.class == Class::Guest);
+        answer
+    }
+
+    fn try_carry_out(&mut self, decision: Decision, domain: &Domain) -> Result<Option<Fact>, Failure> {
         match decision {
             Decision::Peek => self.authority.send(Step::Peek)?,
             Decision::Wait { host, pid, committed_at, until: _ } => {
@@ -255,10 +191,7 @@ impl<'a> Attempt<'a> {
                     "the commit of epoch {epoch} was slow, a copy of it may be under way: the id is claimed again"
                 );
             }
-            Decision::Release { epoch } => {
-                self.tell(Command::Released(epoch));
-                crate::crash::point("hold.released");
-            }
+            Decision::Release { epoch } => self.tell(Command::Released(epoch)),
             Decision::PublishLag { epoch, .. } => {
                 if let Some(positions) = self.positions.remove(&epoch) {
                     self.tell(Command::Committed(positions));
@@ -273,7 +206,12 @@ impl<'a> Attempt<'a> {
     fn restore(&mut self, snapshot: Option<&SnapshotRef>, domain: &Domain) -> Result<(), Failure> {
         let token = domain.token().ok_or_else(|| bug("restore before the token is known"))?;
         let next = domain.committed().map_or(Epoch(1), |commit| commit.epoch.next());
-        let restored = self.writer.restore(self.job, snapshot, token)?;
+        let from = match (snapshot, domain.committed()) {
+            (Some(snapshot), _) => From::Snapshot(snapshot),
+            (None, Some(reset)) => From::Reset(reset.epoch),
+            (None, None) => From::Nothing,
+        };
+        let restored = self.writer.restore(from, token)?;
         if let Some(snapshot) = snapshot {
             tracing::info!("restored checkpoint {}: {} entries of state", snapshot.id(), restored.entries());
         }
@@ -288,17 +226,9 @@ impl<'a> Attempt<'a> {
         let sender = self.sender.clone();
         let number = self.number;
         let report = move |report| drop(sender.send(Event::Report(number, report)));
-        let Assembled { nodes, edges, commands, inbox, .. } = assembled;
-        let shard = Shard::new(nodes, edges, inbox, Box::new(report.clone()));
-        let thread = std::thread::Builder::new().name("shard".to_owned()).spawn(move || {
-            if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shard.run())) {
-                let what = panic.downcast_ref::<String>().cloned();
-                let what = what.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
-                report(Report::Failed(dataflow::Error::Bug(format!("the shard panicked: {what}"))));
-            }
-        });
-        let thread = thread.map_err(|e| Failure { class: Class::Io, why: format!("cannot start a thread: {e}") })?;
-        self.running = Some(Running { commands, thread });
+        let running = ShardThread::start(assembled, report);
+        let failed = |e| Failure { class: Class::Io, why: format!("cannot start a thread: {e}") };
+        self.running = Some(running.map_err(failed)?);
         self.status.update(|facts| facts.state = State::Running);
         Ok(())
     }
@@ -344,20 +274,17 @@ impl<'a> Attempt<'a> {
 
     fn tell(&self, command: Command) {
         if let Some(running) = &self.running {
-            // A shard that is gone has reported why.
-            let _ = running.commands.send(command);
+            running.tell(command);
         }
     }
 
-    /// Stops the threads of the attempt. What was handed to the writer is carried out before.
-    fn end(&mut self) {
+    /// Stops the threads of the attempt. What was handed to the writer is carried out before; an error is what it could not
+    /// make visible.
+    pub(super) fn end(&mut self) -> Result<(), Failure> {
         if let Some(running) = self.running.take() {
-            let _ = running.commands.send(Command::Stop);
-            if running.thread.join().is_err() {
-                tracing::error!("the shard panicked while it stopped");
-            }
+            running.stop();
         }
-        self.writer.drain();
+        self.writer.drain()
     }
 }
 

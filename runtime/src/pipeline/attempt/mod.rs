@@ -1,0 +1,111 @@
+//! One run of a pipeline between restores: drives the protocol of `weir_core::domain`, fact by fact. What it decides is
+//! carried out in `carry_out`; no rule of the protocol is held here.
+
+mod carry_out;
+mod shard_thread;
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use weir_core::domain::{Class, Decision, Domain, Fact, Failure, Outcome};
+use weir_core::ids::Token;
+
+use self::carry_out::Attempt;
+use super::job::Job;
+use super::service::StopWish;
+use super::status::{State, Status};
+use crate::clock;
+use crate::dataflow::Report;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// What happens next.
+    pub(super) class: Class,
+    /// What, where, what to do.
+    pub(super) why: String,
+    /// The failure comes again with the same input.
+    pub(super) deterministic: bool,
+    /// Whether anything was committed by this attempt.
+    pub(super) committed: bool,
+    /// Whether it went so far as to write a claim.
+    pub(super) claimed: bool,
+    /// It got as far as reading: a reset that was asked for is not repeated.
+    pub(super) ran: bool,
+    /// Our token, for the next attempt.
+    pub(super) token: Option<Token>,
+}
+
+/// What reaches the control loop. Answers carry the number of their attempt: one that comes late belongs to nobody.
+pub(super) enum Event {
+    Fact(u32, Box<Fact>),
+    Report(u32, Report),
+    /// Something outside of an attempt changed: look at the wish to stop.
+    Wake,
+}
+
+/// Runs one attempt to its end. `events` is the loop's own queue, so that a wish wakes it.
+pub(super) fn run(
+    job: &Job,
+    settings: weir_core::domain::Settings,
+    status: &Status,
+    wish: &StopWish,
+    sender: &SyncSender<Event>,
+    events: &Receiver<Event>,
+) -> Ending {
+    let origin = clock::now();
+    let mut attempt = match Attempt::new(job, status, sender.clone(), &settings) {
+        Ok(attempt) => attempt,
+        Err(Failure { class, why }) => {
+            let (deterministic, committed, claimed, ran) = (false, false, false, false);
+            return Ending { class, why, deterministic, committed, claimed, ran, token: None };
+        }
+    };
+    let mut domain = Domain::new(settings);
+    let mut facts = VecDeque::from([Fact::Booted]);
+    let (mut committed, mut claimed, mut stopping) = (false, false, false);
+    loop {
+        if !stopping && wish.is_there() {
+            stopping = true;
+            status.update(|facts| facts.state = State::Stopping);
+            facts.push_back(Fact::Stop);
+        }
+        let fact = match facts.pop_front() {
+            Some(fact) => fact,
+            None => {
+                let wait =
+                    domain.wakeup().map(|at| at.saturating_sub(origin.elapsed())).unwrap_or(Duration::from_secs(3600));
+                match events.recv_timeout(wait) {
+                    Ok(event) => match attempt.translate(event) {
+                        Some(fact) => fact,
+                        None => continue,
+                    },
+                    Err(RecvTimeoutError::Timeout) => Fact::Tick,
+                    Err(RecvTimeoutError::Disconnected) => Fact::Stop,
+                }
+            }
+        };
+        committed |= matches!(fact, Fact::Committed(Outcome::Committed { .. }));
+        let mut failed = None;
+        for decision in domain.on(origin.elapsed(), fact) {
+            if let Decision::Exit { class, why } = decision {
+                let drained = attempt.end();
+                // An end whose last rows could not be made visible is none.
+                let hidden = failed.or(drained.err()).filter(|_| matches!(class, Class::Ended | Class::Stopped));
+                let Failure { class, why } = hidden.unwrap_or(Failure { class, why });
+                let (deterministic, ran, token) = (attempt.is_deterministic(), domain.has_run(), domain.token());
+                return Ending { class, why, deterministic, committed, claimed, ran, token };
+            }
+            claimed |= matches!(decision, Decision::Claim(_));
+            match attempt.carry_out(decision, &domain) {
+                Ok(Some(answer)) => facts.push_back(answer),
+                Ok(None) => {}
+                Err(failure) => {
+                    failed.get_or_insert(failure.clone());
+                    facts.push_back(Fact::Failed(failure));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The thread that a shard runs on: its start, its commands, its end. A panic in it is a report like any other failure.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::SyncSender;
+use std::thread::{Builder, JoinHandle};
+
+use crate::dataflow::{Command, Error, Report, Shard};
+use crate::pipeline::assemble::Assembled;
+
+/// A running shard.
+pub(super) struct ShardThread {
+    commands: SyncSender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl ShardThread {
+    pub(super) fn start(
+        assembled: Assembled,
+        report: impl Fn(Report) + Clone + Send + 'static,
+    ) -> io::Result<ShardThread> {
+        let Assembled { nodes, edges, commands, inbox, .. } = assembled;
+        let shard = Shard::new(nodes, edges, inbox, Box::new(report.clone()));
+        let thread = Builder::new().name("shard".to_owned()).spawn(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| shard.run())) {
+                let what = panic.downcast_ref::<String>().cloned();
+                let what = what.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
+                report(Report::Failed(Error::Bug(format!("the shard panicked: {what}"))));
+            }
+        })?;
+        Ok(ShardThread { commands, thread })
+    }
+
+    /// A shard that is gone has reported why.
+    pub(super) fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+
+    /// Waits for its end.
+    pub(super) fn stop(self) {
+        self.tell(Command::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the shard panicked while it stopped");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The state folder of one pipeline: its layout, its lock and its `format` file. Refuses a folder that is not this
+//! pipeline's, before it touches anything. Knows nothing of what the snapshots hold.
+
+mod error;
+
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use weir_core::ids::Name;
+
+pub use self::error::Error;
+use self::error::io_error;
+use crate::{clock, durable, hex};
+
+/// The version of the layout that this build writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// A locked state folder. The lock is held for as long as this lives, and ends with the process in any case.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// At a first start: the folder and those above it, as far as they were not there; innermost first.
+    made: Option<Vec<PathBuf>>,
+    lineage: String,
+    process: String,
+    _lock: File,
+}
+
+/// What `format` holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Format {
+    version: u32,
+    pipeline: Name,
+    /// Milliseconds since 1970, for people.
+    created: i64,
+    /// Random: tells this pipeline from another of its name.
+    lineage: String,
+}
+
+/// Read before anything else of the file is.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+impl Folder {
+    /// Takes the folder of `pipeline`; makes it if it is not there. Nothing is touched unless it is this pipeline's, or
+    /// new, or empty.
+    pub fn open(path: &Path, pipeline: &Name) -> Result<Folder, Error> {
+        let known = Folder::inspect(path, pipeline)?;
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let folders = path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
+        let mut made = None;
+        fs::create_dir_all(path).map_err(io_error("creating", path))?;
+        let lock = lock(path)?;
+        // Another process may have made the folder its own between the look and the lock.
+        if !known && !Folder::inspect(path, pipeline)? {
+            write_format(path, pipeline)?;
+            made = Some(folders);
+        }
+        let io = io_error("reading", path);
+        let process = hex::random::<16>().map_err(io)?;
+        let folder = Folder { path: path.to_owned(), made, lineage: read_lineage(path)?, process, _lock: lock };
+        for dir in [folder.checkpoints(), folder.files(), folder.live()] {
+            fs::create_dir_all(&dir).map_err(io_error("creating", &dir))?;
+        }
+        folder.remove_leftovers().and_then(|()| durable::sync_folder(path)).map_err(io_error("tidying", path))?;
+        Ok(folder)
+    }
+
+    /// Removes the folder if this start made it and no state came into it; also the folders above it that it made. What
+    /// cannot be removed stays, and the next start takes it as its own.
+    pub fn take_back(self) {
+        let Some(made) = &self.made else { return };
+        // Order: a snapshot or a state file makes the first of these fail, and everything stays. `format` goes behind all
+        // that it vouches for, the lock last.
+        let removed = fs::remove_dir(self.files())
+            .and_then(|()| fs::remove_dir(self.checkpoints()))
+            .and_then(|()| fs::remove_dir_all(self.live()));
+        let files = ["CURRENT", "format", "lock"].map(|name| self.path.join(name));
+        let removed = files.iter().fold(removed, |removed, file| {
+            removed.and_then(|()| match fs::remove_file(file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
+            })
+        });
+        let removed = made.iter().fold(removed, |removed, folder| removed.and_then(|()| fs::remove_dir(folder)));
+        if let Err(e) = removed {
+            tracing::debug!("the state folder {} stays: {e}", self.path.display());
+        }
+    }
+
+    /// Temporary files of a process that was killed while it wrote one. Nobody else writes here: the lock is held.
+    fn remove_leftovers(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if is_leftover(&entry.file_name()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the folder is this pipeline's (true) or may become so (false). Touches nothing and takes no lock.
+    pub fn inspect(path: &Path, pipeline: &Name) -> Result<bool, Error> {
+        let format = path.join("format");
+        let bytes = match fs::read(&format) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return refuse_foreign(path).map(|()| false),
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+                return Err(Error::Foreign { path: path.to_owned(), found: "a file".into() });
+            }
+            Err(e) => return Err(io_error("reading", &format)(e)),
+        };
+        let damaged = |e: serde_json::Error| Error::Damaged { path: format.clone(), detail: e.to_string() };
+        let Version { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if version > VERSION {
+            return Err(Error::Newer { path: path.to_owned(), found: version });
+        }
+        let Format { pipeline: found, .. } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if found != *pipeline {
+            return Err(Error::OtherPipeline { path: path.to_owned(), found, wanted: pipeline.clone() });
+        }
+        Ok(true)
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Random id of the pipeline's first start.
+    pub fn lineage(&self) -> &str {
+        &self.lineage
+    }
+
+    /// Random id of this process' hold on the folder.
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
+    /// One folder per snapshot, and `files`.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// State files, by token and content.
+    pub fn files(&self) -> PathBuf {
+        self.checkpoints().join("files")
+    }
+
+    /// Disposable: rebuilt at each start.
+    pub fn live(&self) -> PathBuf {
+        self.path.join("live")
+    }
+
+    /// The file of the authority `CURRENT`.
+    pub fn current(&self) -> PathBuf {
+        self.path.join("CURRENT")
+    }
+}
+
+/// A folder without `format` is ours to take if it is empty, or if we died while we took it.
+fn refuse_foreign(path: &Path) -> Result<(), Error> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            return Err(Error::Foreign { path: path.to_owned(), found: "a file".into() });
+        }
+        Err(e) => return Err(io_error("listing", path)(e)),
+    };
+    for entry in entries {
+        let name = entry.map_err(io_error("listing", path))?.file_name();
+        if name != "lock" && !is_leftover(&name) {
+            return Err(Error::Foreign { path: path.to_owned(), found: name.to_string_lossy().into_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// What `durable` leaves of `format` or `CURRENT` when it is killed.
+fn is_leftover(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    (name.starts_with("format.") || name.starts_with("CURRENT.")) && name.ends_with(".tmp")
+}
+
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.join("lock");
+    loop {
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = opened.map_err(io_error("opening", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                return Err(Error::Locked { path: folder.to_owned(), pid: text.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(e)) => return Err(io_error("locking", &path)(e)),
+        }
+        // Who had it may have taken the folder back in between: then this is the lock of nothing.
+        let ours = file.metadata().map_err(io_error("reading", &path))?;
+        if !fs::metadata(&path).is_ok_and(|there| there.ino() == ours.ino()) {
+            continue;
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(io_error("writing", &path))?;
+        return Ok(file);
+    }
+}
+
+fn write_format(folder: &Path, pipeline: &Name) -> Result<(), Error> {
+    let lineage = hex::random::<16>().map_err(io_error("writing", &folder.join("format")))?;
+    let format = Format { version: VERSION, pipeline: pipeline.clone(), created: clock::now_millis(), lineage };
+    let mut bytes = serde_json::to_vec(&format).map_err(|e| Error::Io {
+        action: "writing",
+        path: folder.join("format"),
+        source: e.into(),
+    })?;
+    bytes.push(b'\n');
+    let path = folder.join("format");
+    durable::write(&path, &bytes).map_err(io_error("writing", &path))
+}
+
+fn read_lineage(folder: &Path) -> Result<String, Error> {
+    let path = folder.join("format");
+    let bytes = fs::read(&path).map_err(io_error("reading", &path))?;
+    let format: Format =
+        serde_json::from_slice(&bytes).map_err(|e| Error::Damaged { path: path.clone(), detail: e.to_string() })?;
+    Ok(format.lineage)
+}
+
+#[cfg(test)]
+mod tests;

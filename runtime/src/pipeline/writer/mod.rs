@@ -1,0 +1,198 @@
+//! The door to the snapshot thread, where everything that may wait for a disk happens, in the order in which it was asked
+//! for; and what a start does with the disk before there is a thread. Decides nothing: lists come from the protocol.
+
+mod restore;
+mod thread;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use weir_core::checkpoint::manifest::{CommitKind, NodeSnapshot, SnapshotRef, SourcePositions, StagedPart};
+use weir_core::domain::{Class, Fact, Failure, Inventory, Retire};
+use weir_core::ids::{Epoch, Name, Token};
+
+pub(super) use self::restore::Restored;
+use self::thread::{Worker, collect};
+use super::authority::sink_folders;
+use super::job::Job;
+use super::snapshot_store::{Error, Snapshot};
+use crate::connector::file::Folders;
+use crate::state::SealedState;
+
+/// What is asked of the thread.
+enum Task {
+    Write(Box<WriteJob>),
+    Publish(SnapshotRef),
+    Committed(SnapshotRef),
+    Retire(Retire),
+}
+
+/// A snapshot to be written.
+pub(super) struct WriteJob {
+    pub(super) epoch: Epoch,
+    pub(super) token: Token,
+    pub(super) kind: CommitKind,
+    pub(super) sources: BTreeMap<Name, SourcePositions>,
+    pub(super) nodes: BTreeMap<Name, NodeSnapshot>,
+    pub(super) sealed: Vec<SealedState>,
+    pub(super) parts: Vec<StagedPart>,
+}
+
+/// What an attempt starts from.
+pub(super) enum From<'a> {
+    /// Nothing was ever committed.
+    Nothing,
+    /// The newest COMMIT is this reset: what was published before is not part of what follows.
+    Reset(Epoch),
+    /// The snapshot that the newest COMMIT names.
+    Snapshot(&'a SnapshotRef),
+}
+
+type Running = (SyncSender<Task>, JoinHandle<Option<Failure>>);
+
+/// See the module.
+pub(super) struct Writer<'a> {
+    job: &'a Job,
+    folders: Folders,
+    report: Arc<dyn Fn(Fact) + Send + Sync>,
+    bytes: Arc<AtomicU64>,
+    /// A snapshot that proved whole before it was restored.
+    verified: Option<(SnapshotRef, Snapshot)>,
+    thread: Option<Running>,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer for an attempt. Its thread starts with the restore, which gives it the database.
+    pub(super) fn new(job: &'a Job, report: impl Fn(Fact) + Send + Sync + 'static) -> Writer<'a> {
+        let (report, folders) = (Arc::new(report), sink_folders(job));
+        Writer { job, folders, report, bytes: Arc::default(), verified: None, thread: None }
+    }
+
+    /// What the store holds.
+    pub(super) fn list(&self) -> Result<Inventory, Failure> {
+        self.job.store.inventory().map_err(|e| failure(&e))
+    }
+
+    /// Bytes of state and parts that the newest snapshot wrote.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Checks a snapshot and every file of it. Changes nothing.
+    pub(super) fn verify(&mut self, snapshot: &SnapshotRef) -> Result<(), Failure> {
+        self.verified = Some((snapshot.clone(), restore::verify(self.job, snapshot)?));
+        Ok(())
+    }
+
+    fn take_verified(&mut self, snapshot: &SnapshotRef) -> Result<Snapshot, Failure> {
+        match self.verified.take() {
+            Some((known, verified)) if known == *snapshot => Ok(verified),
+            _ => restore::verify(self.job, snapshot),
+        }
+    }
+
+    /// Loads what was committed into working sets, makes its parts visible, and starts the thread on its database.
+    pub(super) fn restore(&mut self, from: From<'_>, token: Token) -> Result<Restored, Failure> {
+        let snapshot = match from {
+            From::Snapshot(snapshot) => Some(self.take_verified(snapshot)?),
+            From::Nothing | From::Reset(_) => None,
+        };
+        let manifest = snapshot.as_ref().map(|snapshot| &snapshot.manifest);
+        let ids = restore::state_ids(self.job, manifest)?;
+        // Order: whatever may still refuse this start has been asked; only now something changes.
+        match (manifest, from) {
+            (Some(manifest), _) => self.folders.publish(&manifest.parts).map_err(|e| not_visible(&e))?,
+            (None, From::Reset(epoch)) => self.folders.set_aside(epoch).map_err(|e| io(&e))?,
+            (None, _) => {}
+        }
+        self.folders.sweep(token).map_err(|e| io(&e))?;
+        self.job.store.remove_temporary(token).map_err(|e| failure(&e))?;
+        let (database, restored) = restore::load(self.job, snapshot.as_ref(), &ids, token)?;
+        let worker = Worker {
+            store: self.job.store.clone(),
+            folders: self.folders.clone(),
+            pipeline: self.job.pipeline().name.clone(),
+            lineage: self.job.folder.lineage().to_owned(),
+            database,
+            ids,
+            parts: Vec::new(),
+            report: Arc::clone(&self.report),
+            bytes: Arc::clone(&self.bytes),
+        };
+        // One snapshot is under way at a time; the rest are notes about the one before.
+        let (tasks, inbox) = sync_channel(64);
+        let thread = std::thread::Builder::new().name("snapshots".to_owned()).spawn(move || worker.run(inbox));
+        self.thread = Some((tasks, thread.map_err(|e| io(&e))?));
+        Ok(restored)
+    }
+
+    pub(super) fn write(&self, job: WriteJob) {
+        self.ask(Task::Write(Box::new(job)));
+    }
+
+    /// Renames the snapshot's staged parts to their final names.
+    pub(super) fn publish(&mut self, snapshot: SnapshotRef) -> Result<(), Failure> {
+        if self.thread.is_some() {
+            self.ask(Task::Publish(snapshot));
+            return Ok(());
+        }
+        // Nothing was restored: the pipeline has ended before, maybe killed between its last commit and the renames.
+        if self.folders.is_empty() {
+            return Ok(());
+        }
+        let verified = self.take_verified(&snapshot)?;
+        self.folders.publish(&verified.manifest.parts).map_err(|e| not_visible(&e))
+    }
+
+    /// Notes that a snapshot is committed; now and then a new base is made behind it.
+    pub(super) fn committed(&self, snapshot: SnapshotRef) {
+        self.ask(Task::Committed(snapshot));
+    }
+
+    /// Deletes exactly what the list names.
+    pub(super) fn retire(&self, retire: Retire) {
+        match &self.thread {
+            Some(_) => self.ask(Task::Retire(retire)),
+            None => collect(&self.job.store, &retire, None),
+        }
+    }
+
+    fn ask(&self, task: Task) {
+        // A thread that is gone has reported why.
+        if let Some((tasks, _)) = &self.thread {
+            let _ = tasks.send(task);
+        }
+    }
+
+    /// Waits until everything that was asked for is done, and ends the thread. An error: rows that are committed are not
+    /// visible.
+    pub(super) fn drain(&mut self) -> Result<(), Failure> {
+        let Some((tasks, thread)) = self.thread.take() else { return Ok(()) };
+        drop(tasks);
+        match thread.join() {
+            Ok(hidden) => hidden.map_or(Ok(()), Err),
+            Err(_) => Err(Failure { class: Class::Bug, why: "the snapshot thread panicked".to_owned() }),
+        }
+    }
+}
+
+fn failure(error: &Error) -> Failure {
+    let class = match error {
+        Error::NoSpace { .. } | Error::Fatal { .. } => Class::Io,
+        _ => Class::Halt,
+    };
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Failure { class, why: format!("{error}{cause}") }
+}
+
+fn io(error: &std::io::Error) -> Failure {
+    Failure { class: Class::Io, why: error.to_string() }
+}
+
+fn not_visible(error: &std::io::Error) -> Failure {
+    let why = format!("{error}; these rows are committed: mend that and run again, and they become visible");
+    Failure { class: Class::Io, why }
+}

@@ -1,0 +1,127 @@
+//! From a snapshot back to working sets: checks it, gives every state its id, loads what it holds. Publishes and deletes
+//! nothing.
+
+use std::collections::BTreeMap;
+
+use weir_core::checkpoint::manifest::{Manifest, SnapshotRef, SourcePositions, StateId};
+use weir_core::domain::{Class, Failure};
+use weir_core::ids::{Name, Token};
+use weir_core::key_group::KEY_GROUPS;
+
+use super::failure;
+use crate::guest::Descriptor;
+use crate::pipeline::job::Job;
+use crate::pipeline::snapshot_store::Snapshot;
+use crate::state::{Database, KeyedState, Kind, StateSpec};
+
+/// How a node's timers are called among its states. No declared state can have this name.
+const TIMERS: &str = "@timers";
+
+/// State ids per node: what the manifest maps, append-only.
+pub(super) type StateIds = BTreeMap<Name, BTreeMap<String, StateId>>;
+
+/// What a restore gives back.
+#[derive(Default)]
+pub(in crate::pipeline) struct Restored {
+    pub(in crate::pipeline) sources: BTreeMap<Name, SourcePositions>,
+    states: BTreeMap<Name, (KeyedState, i64)>,
+}
+
+impl Restored {
+    /// Entries of all nodes.
+    pub(in crate::pipeline) fn entries(&self) -> usize {
+        self.states.values().map(|(state, _)| state.entries()).sum()
+    }
+
+    /// A node's state and watermark.
+    pub(in crate::pipeline) fn take_state(&mut self, node: &Name) -> Option<(KeyedState, i64)> {
+        self.states.remove(node)
+    }
+}
+
+/// A snapshot of this pipeline whose manifest and files are whole.
+pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Failure> {
+    let loaded = job.store.load(snapshot).map_err(|e| failure(&e))?;
+    let halt = |why: String| Err(Failure { class: Class::Halt, why });
+    let Manifest { pipeline, key_groups, .. } = &loaded.manifest;
+    let ours = &job.pipeline().name;
+    if pipeline != ours {
+        return halt(format!("checkpoint {} is of pipeline `{pipeline}`, not of `{ours}`", snapshot.id()));
+    }
+    if *key_groups != KEY_GROUPS {
+        return halt(format!("checkpoint {} has {key_groups} key groups; this weir has {KEY_GROUPS}", snapshot.id()));
+    }
+    Ok(loaded)
+}
+
+/// Loads a snapshot, or makes an empty database. The positions and working sets that it gives are those of one barrier.
+pub(super) fn load(
+    job: &Job,
+    snapshot: Option<&Snapshot>,
+    ids: &StateIds,
+    token: Token,
+) -> Result<(Database, Restored), Failure> {
+    let manifest = snapshot.map(|snapshot| &snapshot.manifest);
+    let mut states = BTreeMap::new();
+    for (node, operator) in &job.checked.operators {
+        let watermark = manifest.and_then(|m| m.nodes.get(node)).map_or(i64::MIN, |node| node.watermark);
+        states.insert(node.clone(), (keyed_state(operator.descriptor(), &ids[node]), watermark));
+    }
+    let (files, live) = (job.folder.files(), job.folder.live());
+    let database = match snapshot {
+        None => Database::create(&files, &live, token),
+        Some(snapshot) => {
+            let mut nodes: Vec<&mut KeyedState> = states.values_mut().map(|(state, _)| state).collect();
+            Database::restore(&files, &live, token, &snapshot.files, &mut nodes, |id| {
+                snapshot.manifest.name_of_state(id)
+            })
+        }
+    };
+    let database = database.map_err(|e| failure(&e))?;
+    let sources = manifest.map(|manifest| manifest.sources.clone()).unwrap_or_default();
+    Ok((database, Restored { sources, states }))
+}
+
+/// Ids of all states of the pipeline: those of the manifest, and new ones behind them.
+pub(super) fn state_ids(job: &Job, manifest: Option<&Manifest>) -> Result<StateIds, Failure> {
+    let mut ids: StateIds = manifest
+        .map(|manifest| manifest.nodes.iter().map(|(name, node)| (name.clone(), node.states.clone())).collect())
+        .unwrap_or_default();
+    let used = ids.values().flat_map(|states| states.values()).map(|state| state.id).max();
+    let mut next = used.map_or(Some(0), |id| id.checked_add(1));
+    for (node, operator) in &job.checked.operators {
+        let known = ids.entry(node.clone()).or_default();
+        let declared = operator.descriptor().states.iter().map(|s| (s.name.as_str(), s.kind.as_str(), s.version));
+        for (name, kind, version) in declared.chain([(TIMERS, "timers", 1)]) {
+            match known.get(name) {
+                None => {
+                    let id = next.ok_or_else(|| Failure {
+                        class: Class::Halt,
+                        why: "the pipeline has had 65,536 states: no id is left for another".to_owned(),
+                    })?;
+                    known.insert(name.to_owned(), StateId { id, kind: kind.to_owned(), version });
+                    next = id.checked_add(1);
+                }
+                Some(state) if state.kind == kind && state.version == version => {}
+                Some(state) => {
+                    let why = format!(
+                        "the checkpoint has state `{node}.{name}` as {} v{}, the operator declares {kind} v{version}; migrations come later: use the operator that wrote it, or start with --from empty --rewind",
+                        state.kind, state.version
+                    );
+                    return Err(Failure { class: Class::Halt, why });
+                }
+            }
+        }
+    }
+    Ok(ids)
+}
+
+fn keyed_state(descriptor: &Descriptor, ids: &BTreeMap<String, StateId>) -> KeyedState {
+    let spec = |state: &crate::guest::StateDecl| StateSpec {
+        name: state.name.clone(),
+        kind: if state.kind == "map" { Kind::Map } else { Kind::Value },
+        version: state.version,
+        id: ids[&state.name].id,
+    };
+    KeyedState::new(descriptor.states.iter().map(spec).collect(), ids[TIMERS].id)
+}

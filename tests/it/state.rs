@@ -1,0 +1,194 @@
+//! What is committed stays so whatever happens to the folders: a state folder that lost a file or was damaged is refused and
+//! not touched, a reset leaves no old rows among the new ones, and no start ends well whose rows cannot be seen.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use weir_tests::process::{Exit, Finished};
+
+use crate::place::{Place, SOON};
+
+const ROWS: usize = 3_000;
+
+/// A generator through the ledger into a folder.
+fn pipeline(interval: &str) -> Place {
+    let place = Place::new();
+    let operator = crate::place::guest("ledger");
+    place.pipeline(&format!(
+        r#"version = 1
+name = "kept"
+[checkpoint]
+interval = "{interval}"
+[sources.made]
+type = "generator"
+seed = 1
+count = {ROWS}
+rate = 4000
+template = '{{"k":"k{{{{int 0 9}}}}","seq":{{{{seq}}}},"val":7,"ts":{{{{time 1700000000000 1 0 0}}}}}}'
+event_time = {{ json = "/ts", unit = "ms" }}
+watermark = {{ out_of_order = "1s" }}
+[nodes.ledger]
+operator = "{}"
+inputs = ["made"]
+key = {{ json = "/k" }}
+[sinks.out]
+type = "file"
+inputs = ["ledger"]
+path = "out"
+"#,
+        operator.display()
+    ));
+    place
+}
+
+/// All that is kept: not the number of the process that holds the lock, nor what each start builds anew.
+fn kept(place: &Place) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut content = place.content();
+    content.retain(|path, _| path != Path::new("state/lock") && !path.starts_with("state/live"));
+    content
+}
+
+/// Refused, each time it is tried: a supervisor that starts it again and again must not wear the refusal down.
+#[track_caller]
+fn expect_refused(place: &Place, says: &str) -> Finished {
+    let before = kept(place);
+    for _ in 0..2 {
+        place.finish().expect(Exit::Code(6));
+        assert!(kept(place) == before, "touched");
+    }
+    let finished = place.finish().expect(Exit::Code(6));
+    assert!(finished.stderr.contains(says), "no {says:?} in\n{finished}");
+    assert!(kept(place) == before, "touched\n{finished}");
+    finished
+}
+
+fn reset(place: &Place) -> weir_tests::process::Weir {
+    place.run().argument("--from").argument("empty").argument("--rewind")
+}
+
+#[test]
+fn lost_current_is_no_first_start_even_when_nothing_is_marked_as_committed() {
+    let place = pipeline("30ms");
+    // The swap before it is the claim. Behind it the only snapshot has no mark yet.
+    place.run().crash_at("current.swapped", 2).finish(SOON).expect(Exit::KILLED);
+    fs::remove_file(place.path("state/CURRENT")).unwrap();
+    expect_refused(&place, "state/CURRENT is missing");
+    reset(&place).finish(SOON).expect_success();
+    assert_eq!(place.rows("out").len(), ROWS);
+    // What follows the reset is a pipeline as any other.
+    place.finish().expect_success();
+    assert_eq!(place.rows("out").len(), ROWS);
+}
+
+#[test]
+fn first_snapshot_that_was_never_committed_is_no_reason_to_refuse() {
+    let place = pipeline("30ms");
+    place.run().crash_at("dir.fsynced", 1).finish(SOON).expect(Exit::KILLED);
+    place.finish().expect_success();
+    assert_eq!(place.rows("out").len(), ROWS);
+}
+
+#[test]
+fn damaged_snapshot_is_refused_before_anything_is_claimed() {
+    let manifest: fn(&Path) -> bool = |path| path.ends_with("manifest");
+    let state_file: fn(&Path) -> bool =
+        |path| path.starts_with("state/checkpoints/files") && path.extension().is_none();
+    for which in [manifest, state_file] {
+        let place = pipeline("30ms");
+        place.run().crash_at("epoch.advanced", 3).finish(SOON).expect(Exit::KILLED);
+        let files: Vec<PathBuf> =
+            kept(&place).into_iter().filter(|(_, bytes)| bytes.is_some()).map(|(path, _)| path).collect();
+        let files: Vec<PathBuf> =
+            files.into_iter().filter(|path| which(path)).map(|path| place.path(path.to_str().unwrap())).collect();
+        assert!(!files.is_empty());
+        let flip = || {
+            for path in &files {
+                let mut bytes = fs::read(path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(path, bytes).unwrap();
+            }
+        };
+        flip();
+        expect_refused(&place, " is damaged: ");
+        flip();
+        place.finish().expect_success();
+        assert_eq!(place.rows("out").len(), ROWS);
+    }
+}
+
+#[test]
+fn rows_of_before_a_reset_are_not_among_those_behind_it() {
+    let place = pipeline("30ms");
+    place.finish().expect_success();
+    let before = place.rows("out");
+    // Killed when the reset is committed and nothing is put aside yet, and once more on the way: 1 is the claim.
+    reset(&place).crash_at("current.swapped", 2).finish(SOON).expect(Exit::KILLED);
+    assert_eq!(place.rows("out"), before);
+    place.run().crash_at("epoch.advanced", 2).finish(SOON).expect(Exit::KILLED);
+    place.finish().expect_success();
+    let mut rows = place.rows("out");
+    let aside: Vec<String> = fs::read_dir(place.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(".before-"))
+        .collect();
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    let mut kept = place.rows(&format!("out/{}", aside[0]));
+    assert_eq!(kept, before, "they are the user's: nothing is deleted");
+    rows.sort();
+    kept.sort();
+    assert!(rows == kept, "{} rows", rows.len());
+}
+
+#[test]
+fn end_whose_last_rows_cannot_be_made_visible_is_no_end() {
+    // An interval that never comes: one commit, the final one.
+    let place = pipeline("10m");
+    let part = "out/part-00000000000000000001.jsonl";
+    fs::create_dir_all(place.path(part).join("in the way")).unwrap();
+    for _ in 0..2 {
+        let finished = place.finish().expect(Exit::Code(1));
+        assert!(finished.stderr.contains("these rows are committed"), "{finished}");
+        assert!(finished.stderr.contains(part), "{finished}");
+    }
+    fs::remove_dir_all(place.path(part)).unwrap();
+    place.finish().expect_success();
+    assert_eq!(place.rows("out").len(), ROWS);
+}
+
+#[test]
+fn changed_source_is_refused_by_name() {
+    let place = pipeline("30ms");
+    place.run().crash_at("epoch.advanced", 2).finish(SOON).expect(Exit::KILLED);
+    let text = fs::read_to_string(place.path("p.toml")).unwrap();
+    let made = &text[text.find("type = \"generator\"").unwrap()..text.find("event_time").unwrap()];
+    place.write("in.jsonl", "");
+    place.pipeline(&text.replace(made, "type = \"file\"\npath = \"in.jsonl\"\n"));
+    let finished = place.finish().expect(Exit::Code(6));
+    let says = "source `made` reads file:in.jsonl, but its positions are those of generator";
+    assert!(finished.stderr.contains(says), "{finished}");
+    place.pipeline(&text);
+    place.finish().expect_success();
+    assert_eq!(place.rows("out").len(), ROWS);
+}
+
+#[test]
+fn start_that_reaches_no_broker_leaves_nothing_behind() {
+    // A port that nobody listens on: taken, and given back.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let kafka = format!("type = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopic = \"t\"\n");
+    let made = "type = \"generator\"\nseed = 1\ntemplate = 'x'\n";
+    let out = "type = \"file\"\npath = \"out\"\n";
+    for (source, sink) in [(kafka.as_str(), out), (made, kafka.as_str())] {
+        let place = Place::new();
+        place.pipeline(&format!(
+            "version = 1\nname = \"k\"\n[sources.s]\n{source}[sinks.out]\n{sink}inputs = [\"s\"]\n"
+        ));
+        let before = place.content();
+        place.finish().expect(Exit::Code(5));
+        assert_eq!(place.content().into_keys().collect::<Vec<_>>(), before.into_keys().collect::<Vec<_>>());
+    }
+}
