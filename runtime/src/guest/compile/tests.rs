@@ -26,7 +26,7 @@ fn without_compiler(folder: &Path) -> Result<(), String> {
     get(Compiler::in_child("/nowhere/weir", CompileLimits::default()).cached_in(folder))
 }
 
-fn entry(folder: &Path) -> std::path::PathBuf {
+fn entry(folder: &Path) -> PathBuf {
     let mut entries = fs::read_dir(folder).unwrap();
     let path = entries.next().unwrap().unwrap().path();
     assert!(entries.next().is_none(), "one component, one engine, one entry");
