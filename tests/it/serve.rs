@@ -110,6 +110,20 @@ pub(crate) fn rows(out: &Path) -> Vec<String> {
 }
 
 #[test]
+fn an_upload_that_costs_too_much_to_compile_is_422_and_the_server_stays_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    let refused = server.send("PUT", "/api/v1/operators/bomb/versions/1.0.0", &[WASM], &crate::compile::bomb());
+    let problem = refused.expect(422).json();
+    assert_eq!(problem["code"], "component-refused", "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert_eq!(detail, "the component costs too much to compile: more than 1024 MiB of memory");
+    server.upload_ip_count();
+    let kept = fs::read_dir(dir.path().join("data/cache/native")).unwrap().count();
+    assert_eq!(kept, 1, "the native code of the good one");
+}
+
+#[test]
 fn an_operator_is_uploaded_once_and_its_pipeline_runs_to_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(&dir.path().join("data"));

@@ -17,10 +17,14 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let &Arguments { cpu_seconds, wall_seconds, memory_mib } = arguments;
     match compile_child(CompileLimits { cpu_seconds, wall_seconds, memory_mib }) {
-        Ok(()) => Exit::Ok,
-        Err(message) => {
+        Ok(Ok(())) => Exit::Ok,
+        Ok(Err(message)) => {
             eprintln!("{message}");
             Exit::Failed
+        }
+        Err(e) => {
+            eprintln!("{e}");
+            Exit::Unreachable
         }
     }
 }

@@ -86,10 +86,6 @@ enum Command {
 
 /// Runs the command and returns the process's exit code.
 pub fn main(arguments: Arguments) -> Exit {
-    // Before anything else: this process is to be confined while it is still nothing but itself.
-    if let Command::CompileChild(arguments) = &arguments.command {
-        return compile_child::run(arguments);
-    }
     start_logging(&arguments);
     if let Err(message) = crate::crash::check() {
         eprintln!("error: {message}");

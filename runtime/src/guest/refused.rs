@@ -28,9 +28,12 @@ pub enum RefusedComponent {
     /// The compiler met one of its limits.
     #[error("the component costs too much to compile: more than {0}")]
     TooCostly(String),
-    /// The compiler itself did not work; the component may be good.
-    #[error("the component could not be compiled: {0}")]
+    /// The compiler broke on it.
+    #[error("the compiler broke on the component: {0}")]
     Compiler(String),
+    /// The compiler did not come to work; the component may be good.
+    #[error("the component could not be compiled: {0}")]
+    NoCompiler(String),
     /// The contract's package in another version.
     #[error("the component speaks {found}; this weir speaks {CONTRACT}: rebuild it with weir-sdk 0.1")]
     WrongVersion {
@@ -57,6 +60,6 @@ pub enum RefusedComponent {
 impl RefusedComponent {
     /// Whether the fault is this machine's: the same component may be taken at another time.
     pub fn is_of_the_host(&self) -> bool {
-        matches!(self, RefusedComponent::Compiler(_))
+        matches!(self, RefusedComponent::NoCompiler(_))
     }
 }

@@ -13,6 +13,10 @@ use super::super::structure::SIZE_MAX;
 
 /// Bytes of native code.
 const NATIVE_BYTES_MAX: usize = 128 << 20;
+/// The child's exit code for a component that is no component.
+const REFUSED: i32 = 1;
+/// That of a panic.
+const PANICKED: i32 = 101;
 /// How the child says that an allocation failed, wherever it failed.
 const NO_MEMORY: &str = "memory allocation of";
 
@@ -37,7 +41,7 @@ impl Default for CompileLimits {
 
 /// Native code of a component, made by a child process.
 pub(super) fn compile(program: &Path, limits: CompileLimits, component: &[u8]) -> Result<Vec<u8>, RefusedComponent> {
-    let failed = |e: io::Error| RefusedComponent::Compiler(format!("{}: {e}", program.display()));
+    let failed = |e: io::Error| RefusedComponent::NoCompiler(format!("{}: {e}", program.display()));
     let mut child = Command::new(program)
         .arg0("weir")
         .arg("compile-child")
@@ -70,18 +74,28 @@ fn judge(output: Output, limits: CompileLimits) -> Result<Vec<u8>, RefusedCompon
         (_, Some(libc::SIGXCPU)) => costs(format!("{} s of CPU time", limits.cpu_seconds)),
         (_, Some(libc::SIGALRM)) => costs(format!("{} s on the clock", limits.wall_seconds)),
         _ if said.contains("has overflowed its stack") => costs("the compiler's stack: it nests too deeply".to_owned()),
-        (Some(1), _) => Err(RefusedComponent::Damaged(said)),
-        _ => Err(RefusedComponent::Compiler(format!("{}: {said}", output.status))),
+        (Some(REFUSED), _) => Err(RefusedComponent::Damaged(said)),
+        // Not by its own limits: by somebody, or by a machine without memory.
+        (_, Some(libc::SIGKILL)) => Err(RefusedComponent::NoCompiler("its compiler was killed".to_owned())),
+        (Some(PANICKED), _) | (_, Some(_)) => Err(RefusedComponent::Compiler(format!("{}: {said}", output.status))),
+        _ => Err(RefusedComponent::NoCompiler(format!("{}: {said}", output.status))),
     }
 }
 
-/// The child's side: limits this process for good, then compiles stdin to stdout. Nothing else may run in this process.
-pub fn compile_child(limits: CompileLimits) -> Result<(), String> {
-    confine(limits).map_err(|e| format!("cannot limit the compiler: {e}"))?;
+/// The child's side: limits this process for good, then compiles stdin to stdout. Nothing else may run in this process. What
+/// is wrong with the component is the inner error, which is exit code 1; whatever else is wrong must be another.
+pub fn compile_child(limits: CompileLimits) -> io::Result<Result<(), String>> {
+    confine(limits)?;
     let mut component = Vec::new();
-    let stdin = io::stdin().lock().take(SIZE_MAX as u64);
-    { stdin }.read_to_end(&mut component).map_err(|e| format!("cannot read the component: {e}"))?;
-    let native = (engine::compiling().and_then(|engine| engine.precompile_component(&component))).map_err(|e| {
+    io::stdin().lock().take(SIZE_MAX as u64).read_to_end(&mut component)?;
+    match native_code(&component) {
+        Ok(native) => io::stdout().lock().write_all(&native).map(Ok),
+        Err(refused) => Ok(Err(refused)),
+    }
+}
+
+fn native_code(component: &[u8]) -> Result<Vec<u8>, String> {
+    let native = (engine::compiling().and_then(|engine| engine.precompile_component(component))).map_err(|e| {
         // What the compiler maps rather than allocates fails with an error, not by ending the process.
         let no_memory = e.chain().any(|e| {
             e.downcast_ref::<io::Error>().is_some_and(|e| e.raw_os_error() == Some(libc::ENOMEM))
@@ -92,15 +106,22 @@ pub fn compile_child(limits: CompileLimits) -> Result<(), String> {
     if native.len() > NATIVE_BYTES_MAX {
         return Err(format!("it has {} bytes of native code; the limit is {NATIVE_BYTES_MAX}", native.len()));
     }
-    io::stdout().lock().write_all(&native).map_err(|e| format!("cannot give the native code: {e}"))
+    Ok(native)
 }
 
 /// Puts this process under its limits. They cannot be lifted again.
 fn confine(limits: CompileLimits) -> io::Result<()> {
+    let done = |code: libc::c_int| if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     let most = |resource: libc::__rlimit_resource_t, soft: u64, hard: u64| {
-        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-        // SAFETY: passes two numbers.
-        if unsafe { libc::setrlimit(resource, &limit) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: both pass two numbers, which outlive the call.
+        unsafe {
+            done(libc::getrlimit(resource, &mut limit))?;
+            // Whoever started us may have set less, and only root could lift that.
+            limit.rlim_max = limit.rlim_max.min(hard);
+            limit.rlim_cur = soft.min(limit.rlim_max);
+            done(libc::setrlimit(resource, &limit))
+        }
     };
     let (cpu, memory) = (u64::from(limits.cpu_seconds), u64::from(limits.memory_mib) << 20);
     // The signal that says so comes at the lower one; the other kills.

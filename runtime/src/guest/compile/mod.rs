@@ -60,7 +60,7 @@ impl Compiler {
             cache.put(&entry, &native);
         }
         deserialize(engine, &native)
-            .map_err(|e| RefusedComponent::Compiler(format!("its code cannot be mapped: {e:#}")))
+            .map_err(|e| RefusedComponent::NoCompiler(format!("its code cannot be mapped: {e:#}")))
     }
 
     fn compile(&self, engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, RefusedComponent> {
