@@ -30,7 +30,7 @@ fn killed_many_times_over_a_long_input_nothing_is_lost_doubled_or_reordered() {
     fill(broker, &source, records);
 
     println!("first run, without kills");
-    let undisturbed = pipeline(broker, &source);
+    let undisturbed = IpCount::over(broker, &source);
     let begun = weir::clock::now();
     undisturbed.finish(DEADLINE);
     let length = begun.elapsed();
@@ -39,7 +39,7 @@ fn killed_many_times_over_a_long_input_nothing_is_lost_doubled_or_reordered() {
     assert_eq!(counted, records, "no record is late, so each is in one window");
 
     println!("second run, {kills} kills, seed {seed} (WEIR_TEST_SEED={seed} repeats it)");
-    let killed = pipeline(broker, &source);
+    let killed = IpCount::over(broker, &source);
     // On average as much time as there is work: what starts take away is left for the last run.
     let longest = (2 * length / (kills as u32 + 1)).as_millis() as u64;
     for kill in 0..kills {
@@ -73,15 +73,6 @@ fn what_is_lost_doubled_or_reordered_is_counted() {
     assert_eq!(compare(&truth, &one_key(&[(5_000, 2), (0, 3), (10_000, 1)])), (0, 0, 1));
     assert_eq!(compare(&truth, &Rows::new()), (3, 0, 0));
     assert_eq!(compare(&Rows::new(), &truth), (0, 3, 0));
-}
-
-/// No partition is ever idle: on a busy machine the records of one may wait behind the other's for so long that it would
-/// count as idle, and its windows would fire without them. That is the watermark's rule, and not what is judged here.
-#[track_caller]
-fn pipeline<'b>(broker: &'b Broker, source: &str) -> IpCount<'b> {
-    let mut pipeline = IpCount::over(broker, source);
-    pipeline.set("sources.requests.watermark.idle_after", "never");
-    pipeline
 }
 
 fn number(name: &str, default: u64) -> u64 {

@@ -81,6 +81,15 @@ pub struct SplitStatus {
     pub end: Option<i64>,
 }
 
+impl SplitStatus {
+    /// Whether something is known to be there that was not handed out yet: records, or an open transaction that may still
+    /// become records.
+    pub fn has_more(&self) -> bool {
+        let end = self.high_watermark.map(|high| self.end.map_or(high, |end| end.min(high)));
+        end.is_some_and(|end| self.position < end)
+    }
+}
+
 /// A reader of splits. Owned and polled by one shard thread.
 pub trait Source: Send {
     /// Type and place, as in the manifest. A restore with another identity is refused.

@@ -18,7 +18,7 @@ use super::metrics::NodeMetrics;
 use super::operator::{Emit, record_error};
 use super::packet::Packet;
 use crate::clock;
-use crate::connector::{Polled, Source};
+use crate::connector::{Polled, Source, SplitStatus};
 use crate::guest::Keyed;
 
 /// How often idle splits are looked for.
@@ -147,10 +147,11 @@ impl SourceNode {
             return Ok(());
         }
         self.next_idle_check = now + IDLE_CHECK;
-        let lag =
-            self.reader.splits().iter().filter_map(|s| Some((s.high_watermark? - s.position).max(0) as u64)).sum();
+        let splits = self.reader.splits();
+        let lag = splits.iter().filter_map(|s| Some((s.high_watermark? - s.position).max(0) as u64)).sum();
         self.metrics.lag.set(lag);
-        match self.watermarks.as_mut().and_then(Watermarks::on_idle_check) {
+        let has_more = |split: usize| splits.get(split).is_some_and(SplitStatus::has_more);
+        match self.watermarks.as_mut().and_then(|watermarks| watermarks.on_idle_check(has_more)) {
             Some(Mark::Watermark(to)) => self.advance(to, emit),
             Some(mark) => emit(0, Flow::Mark(mark)),
             None => Ok(()),

@@ -18,7 +18,10 @@ pub(super) fn write(sealed: &[SealedState], path: &Path) -> Result<bool, Error> 
     let options = options();
     let mut writer = SstFileWriter::create(&options);
     writer.open(path).map_err(|e| failed("creating", path, e))?;
-    for at in order {
+    for (i, at) in order.iter().enumerate() {
+        if let Some(later) = order.get(i + AHEAD) {
+            later.prefetch(sealed);
+        }
         let put = match at.get(sealed) {
             (key, Some(value)) => writer.put(key, value),
             (key, None) => writer.delete(key),
@@ -37,7 +40,14 @@ struct At {
     item: u32,
 }
 
+/// In the order of keys the entries lie anywhere in what was sealed: each is asked for this many entries before its turn.
+const AHEAD: usize = 8;
+
 impl At {
+    fn prefetch(self, sealed: &[SealedState]) {
+        sealed[self.generation as usize].prefetch(self.item as usize);
+    }
+
     fn get(self, sealed: &[SealedState]) -> (&[u8], Option<&[u8]>) {
         sealed[self.generation as usize].get(self.item as usize)
     }

@@ -5,6 +5,7 @@ use weir_core::key_group::KeyGroup;
 
 use super::key;
 use super::keyed::{KeyedState, Kind};
+use super::prefetch::prefetch;
 
 /// What one subtask changed between two barriers: entries to put and entries to delete, each key at most once, unsorted.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,11 @@ impl SealedState {
         let Item { at, key, value } = self.items[i];
         let (from, to) = (at + key as usize, at + key as usize + value as usize);
         (&self.bytes[at..from], (value != TOMBSTONE).then(|| &self.bytes[from..to]))
+    }
+
+    /// Asks for the line on which entry `i` begins.
+    pub(super) fn prefetch(&self, i: usize) {
+        prefetch(&self.bytes, self.items[i].at);
     }
 
     #[inline]

@@ -207,13 +207,18 @@ impl Watermarks {
 
     /// Looks for splits that have been silent for too long; to be called now and then, after [`Watermarks::on_poll`]. A
     /// watermark: the silent ones held it back. `Idle`: all are silent, and the watermark stays where it is.
-    pub fn on_idle_check(&mut self) -> Option<Mark> {
+    ///
+    /// `has_more` says of a split that it holds records which were not read yet. Such a one is not idle, however long its
+    /// records wait behind those of others: without it their windows would fire, and they would come late.
+    pub fn on_idle_check(&mut self, has_more: impl Fn(usize) -> bool) -> Option<Mark> {
         let idle_after = self.settings.idle_after?;
         let deadline = self.active.saturating_sub(idle_after);
         let mut any = false;
-        for split in self.splits.iter_mut().filter(|s| s.state == State::Active && s.last_record <= deadline) {
-            split.state = State::Idle;
-            any = true;
+        for (index, split) in self.splits.iter_mut().enumerate() {
+            if split.state == State::Active && split.last_record <= deadline && !has_more(index) {
+                split.state = State::Idle;
+                any = true;
+            }
         }
         if !any {
             return None;

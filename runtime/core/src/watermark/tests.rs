@@ -47,6 +47,10 @@ fn a_tick_of_one_millisecond_is_exact() {
     }
 }
 
+fn nothing_more(_: usize) -> bool {
+    false
+}
+
 #[test]
 fn the_slowest_split_holds_the_watermark_and_lets_it_go() {
     let mut two = watermarks(0, 1, 2);
@@ -63,13 +67,25 @@ fn a_silent_split_leaves_the_minimum_and_comes_back() {
     for now in (0..=9_000).step_by(1_000) {
         two.on_poll(WALL_CLOCK + now, now);
         assert_eq!(two.observe(0, 5_000 + now), None);
-        assert_eq!(two.on_idle_check(), None);
+        assert_eq!(two.on_idle_check(nothing_more), None);
     }
     two.on_poll(WALL_CLOCK, 10_000);
-    assert_eq!(two.on_idle_check(), Some(Mark::Watermark(13_999)));
+    assert_eq!(two.on_idle_check(nothing_more), Some(Mark::Watermark(13_999)));
     assert_eq!(two.observe(1, 1_000), None, "it is back, and late: the watermark does not go back");
     assert_eq!(two.observe(0, 20_000), None, "and it holds the watermark again");
     assert_eq!(two.current(), 13_999);
+}
+
+#[test]
+fn a_split_whose_records_wait_to_be_read_is_not_idle() {
+    let mut two = watermarks(0, 1, 2);
+    (0..=60_000).step_by(1_000).for_each(|now| two.on_poll(WALL_CLOCK, now));
+    assert_eq!(two.observe(0, 5_000), None);
+    assert_eq!(two.on_idle_check(|split| split == 1), None, "a minute of silence, and yet there is more to come");
+    assert_eq!(two.observe(1, 3_000), Some(2_999));
+    (60_000..=120_000).step_by(1_000).for_each(|now| two.on_poll(WALL_CLOCK, now));
+    assert_eq!(two.observe(0, 9_000), None);
+    assert_eq!(two.on_idle_check(nothing_more), Some(Mark::Watermark(8_999)));
 }
 
 #[test]
@@ -79,8 +95,8 @@ fn all_silent_is_said_once_and_ends_with_the_next_record() {
     for now in (0..=10_000).step_by(1_000) {
         one.on_poll(WALL_CLOCK, now);
     }
-    assert_eq!(one.on_idle_check(), Some(Mark::Idle));
-    assert_eq!(one.on_idle_check(), None);
+    assert_eq!(one.on_idle_check(nothing_more), Some(Mark::Idle));
+    assert_eq!(one.on_idle_check(nothing_more), None);
     assert!(one.is_idle());
     assert_eq!(one.observe(0, 4_000), Some(4_999), "the channel speaks again");
     assert!(!one.is_idle());
@@ -91,14 +107,14 @@ fn a_source_that_was_held_is_not_idle() {
     let mut one = watermarks(0, 1, 1);
     one.observe(0, 5_000);
     one.on_poll(WALL_CLOCK, 1_000_000);
-    assert_eq!(one.on_idle_check(), None, "back-pressure for 1000 s counts as 2.5 s of silence");
+    assert_eq!(one.on_idle_check(nothing_more), None, "back-pressure for 1000 s counts as 2.5 s of silence");
 }
 
 #[test]
 fn idleness_can_be_switched_off() {
     let mut one = Watermarks::restore(Settings { idle_after: None, ..settings(0, 1) }, &[None], BEFORE_ALL);
     (0..1_000).for_each(|hour| one.on_poll(WALL_CLOCK, hour * 3_600_000));
-    assert_eq!(one.on_idle_check(), None);
+    assert_eq!(one.on_idle_check(nothing_more), None);
 }
 
 #[test]

@@ -57,25 +57,21 @@ fn check_port(context: &Context, port: u32) -> Result<()> {
 /// Records leave as they came in, with the key they had before the node's own.
 fn forward(context: &mut Context, port: u32, slots: &[u32]) -> Result<()> {
     check_port(context, port)?;
-    let mut bytes = 0;
-    for &slot in slots {
-        check_slot(context, slot)?;
-        let batch = &context.batch;
-        let slot = slot as usize;
-        bytes += batch.keys.span(slot).len() + batch.values.span(slot).len();
+    // Neighbouring slots are checked, counted and copied as one range: mostly that is the whole batch.
+    let runs = slots.chunk_by(|slot, next| next.wrapping_sub(*slot) == 1);
+    let runs = runs.map(|run| run[0] as usize..run[0] as usize + run.len());
+    let (batch, mut bytes) = (&context.batch, 0);
+    for run in runs.clone() {
+        if run.end > batch.len() {
+            check_slot(context, run.start.max(batch.len()) as u32)?;
+        }
+        for column in [&batch.keys, &batch.values] {
+            bytes += column.span(run.end - 1).end - column.span(run.start).start;
+        }
     }
     context.charge(slots.len(), bytes)?;
     let rows = &mut context.output.ports[port as usize];
-    // Neighbouring slots are copied as one range.
-    let mut at = 0;
-    while at < slots.len() {
-        let mut end = at + 1;
-        while end < slots.len() && slots[end] == slots[end - 1] + 1 {
-            end += 1;
-        }
-        rows.extend_from(&context.batch, slots[at] as usize..slots[end - 1] as usize + 1);
-        at = end;
-    }
+    runs.for_each(|run| rows.extend_from(&context.batch, run));
     Ok(())
 }
 
