@@ -60,7 +60,7 @@ fn reading_goes_on_exactly_where_the_snapshot_stood() {
 
     let other = SourcePositions { identity: "kafka:other".into(), ..positions };
     let refused = KafkaSource::open(&settings, Some(&other), waker().0).err().expect("another topic");
-    assert!(matches!(&refused, Error::Config(said) if said.contains("kafka:other")), "{refused}");
+    assert!(matches!(&refused, Error::Halt(said) if said.contains("kafka:other")), "{refused}");
 }
 
 #[test]
