@@ -35,7 +35,7 @@ pub(super) enum Isolation {
 impl Admin {
     /// Makes the handle and waits for a first broker.
     pub(super) fn connect(cluster: &Cluster, group: &str) -> Result<Admin, Error> {
-        let client = Client::new(Role::Consumer, cluster, &properties::consumer(cluster, group))?;
+        let client = Client::new(Role::Consumer, cluster, &properties::consumer(cluster, group, 1))?;
         client.metadata(Scope::Brokers, cluster.connect_timeout())?;
         Ok(Admin { client, timeout: Duration::from_secs(15) })
     }

@@ -52,7 +52,7 @@ pub(super) struct CommitLog {
 impl CommitLog {
     /// Once `interrupted` is true, reading ends with a transient error.
     pub(super) fn open(domain: &Domain, interrupted: Arc<AtomicBool>) -> Result<CommitLog, Error> {
-        let mut properties = properties::consumer(&domain.cluster, &domain.group());
+        let mut properties = properties::consumer(&domain.cluster, &domain.group(), 1);
         // The end of the partition is told by an empty answer: wait for that only briefly.
         properties.push(("fetch.wait.max.ms".into(), "5".into()));
         properties.push(("fetch.min.bytes".into(), "1".into()));

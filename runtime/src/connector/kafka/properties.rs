@@ -45,15 +45,20 @@ fn common(cluster: &Cluster) -> Properties {
     properties
 }
 
+/// Fetched records that may wait in one reader, as librdkafka counts them.
+const FETCHED_KBYTES: usize = 32 << 10;
+
 /// A consumer that is only ever assigned, never subscribed: also the handle for metadata and administration, since it
-/// never makes the broker create a topic.
-pub(super) fn consumer(cluster: &Cluster, group: &str) -> Properties {
+/// never makes the broker create a topic. Each of the `partitions` that it reads has a queue of its own; together they
+/// hold `FETCHED_KBYTES`.
+pub(super) fn consumer(cluster: &Cluster, group: &str, partitions: usize) -> Properties {
     let mut properties = common(cluster);
+    let queued = (FETCHED_KBYTES / partitions.max(1)).max(256).to_string();
     let defaults = [
         ("group.id", group),
         ("allow.auto.create.topics", "false"),
         ("queued.min.messages", "100000"),
-        ("queued.max.messages.kbytes", "32768"),
+        ("queued.max.messages.kbytes", &queued),
         // With the default of 1,000 a partition whose queue is full is not asked again for a second.
         ("fetch.queue.backoff.ms", "5"),
         ("fetch.wait.max.ms", "20"),
@@ -122,8 +127,9 @@ mod tests {
 
     #[test]
     fn a_full_queue_is_asked_again_soon_and_positions_never_jump() {
-        let properties = consumer(&Cluster::at("b:9092"), "weir-p");
+        let properties = consumer(&Cluster::at("b:9092"), "weir-p", 1);
         assert_eq!(last(&properties, "fetch.queue.backoff.ms"), Some("5"));
+        assert_eq!(last(&properties, "queued.max.messages.kbytes"), Some("32768"));
         assert_eq!(last(&properties, "auto.offset.reset"), Some("error"));
         assert_eq!(last(&properties, "isolation.level"), Some("read_committed"));
         assert_eq!(last(&properties, "bootstrap.servers"), Some("b:9092"));
@@ -139,7 +145,7 @@ mod tests {
         assert_eq!(last(&producer, "linger.ms"), Some("7"));
         assert_eq!(last(&producer, "fetch.min.bytes"), None);
         assert_eq!(last(&producer, "acks"), Some("all"));
-        assert_eq!(last(&consumer(&cluster, "g"), "fetch.min.bytes"), Some("65536"));
+        assert_eq!(last(&consumer(&cluster, "g", 1), "fetch.min.bytes"), Some("65536"));
     }
 
     #[test]
@@ -151,7 +157,7 @@ mod tests {
             ..Security::default()
         };
         assert!(!format!("{security:?}").contains("hunter2"));
-        let properties = consumer(&Cluster { security, ..Cluster::at("b") }, "g");
+        let properties = consumer(&Cluster { security, ..Cluster::at("b") }, "g", 1);
         assert_eq!(last(&properties, "ssl.ca.location"), Some("/etc/ca.pem"));
         assert!(last(&properties, "ssl.key.pem").is_some());
         assert_eq!(last(&properties, "ssl.key.location"), None);

@@ -23,6 +23,8 @@ use crate::crash;
 const ROWS_MAX: usize = 1_000;
 /// Bytes after which a poll ends.
 const BYTES_MAX: usize = 1 << 20;
+/// After so many takes the ends of the partitions are looked up, also while there is always more to read: the lag shows it.
+const CATCH_UP_EVERY: u32 = 32;
 
 /// A reader of all partitions of its topics.
 pub struct KafkaSource {
@@ -34,8 +36,16 @@ pub struct KafkaSource {
     /// The split of the message before, since neighbours mostly share it.
     last: Option<(*mut sys::rd_kafka_topic_t, i32, usize)>,
     is_ended: bool,
-    // Order of fields: the queue goes before its client, and the waker, which the queue calls, after both.
-    queue: Queue,
+    /// One for each split, in their order, and the client's own behind them, for what concerns no partition. A queue for all
+    /// would be filled by whichever partition is fetched first when there is room again: by chance, one would run millions
+    /// of records ahead of another, and the state would hold every window in between.
+    // Order of fields: queues go before their client, and the waker, which the queues call, after both.
+    queues: Vec<Queue>,
+    /// Per queue the timestamp of its last record: who is furthest behind comes first. The client's own always does.
+    times: Vec<i64>,
+    /// The queues, sorted by `times` when they were last looked at.
+    order: Vec<usize>,
+    refills: u32,
     client: Client,
     waker: Box<Waker>,
 }
@@ -47,19 +57,14 @@ impl KafkaSource {
     /// Resolves all positions and begins to fetch. Blocks while it asks the cluster.
     pub fn open(settings: &Settings, restored: Option<&SourcePositions>, waker: Waker) -> Result<KafkaSource, Error> {
         let group = settings::group(&settings.pipeline);
-        let client = Client::new(Role::Consumer, &settings.cluster, &properties::consumer(&settings.cluster, &group))?;
-        let splits = splits::resolve(&client, settings, restored)?;
-        // SAFETY: a consumer has this queue; it lives no longer than its client.
-        let queue = unsafe {
-            sys::rd_kafka_poll_set_consumer(client.native());
-            Queue::own(sys::rd_kafka_queue_get_consumer(client.native()))
+        let client = |partitions| {
+            Client::new(Role::Consumer, &settings.cluster, &properties::consumer(&settings.cluster, &group, partitions))
         };
+        // Two clients, one after the other: how much a queue may hold depends on how many there are, and cannot be changed.
+        let splits = splits::resolve(&client(1)?, settings, restored)?;
+        let client = client(splits.len())?;
         let waker = Box::new(waker);
-        // SAFETY: the waker lies still in its box until the call-back is taken off again.
-        unsafe {
-            let opaque = ptr::from_ref::<Waker>(&waker).cast_mut().cast::<c_void>();
-            sys::rd_kafka_queue_cb_event_enable(queue.native(), Some(on_rows), opaque);
-        }
+        let queues = queues(&client, &splits, &waker);
         let is_ended = splits.iter().all(Split::is_ended);
         let source = KafkaSource {
             identity: settings.topics.identity(),
@@ -68,7 +73,10 @@ impl KafkaSource {
             next: 0,
             last: None,
             is_ended,
-            queue,
+            times: vec![i64::MIN; queues.len()],
+            order: (0..queues.len()).rev().collect(),
+            queues,
+            refills: 0,
             client,
             waker,
         };
@@ -91,17 +99,26 @@ impl KafkaSource {
         if code == Code::NONE { Ok(()) } else { Err(failed(code, code.describe(), "assign partitions")) }
     }
 
-    /// Takes what librdkafka has, without waiting. `false`: its queue is empty now.
+    /// Takes what librdkafka has, without waiting, of the split that is furthest behind and has anything. `false`: all
+    /// queues are empty.
     fn refill(&mut self) -> bool {
         self.taken.clear();
         self.next = 0;
-        // SAFETY: the array has room for as many as asked; one thread polls.
-        unsafe {
-            let room = self.taken.as_mut_ptr();
-            let count = sys::rd_kafka_consume_batch_queue(self.queue.native(), 0, room, ROWS_MAX);
-            self.taken.set_len(count.max(0) as usize);
+        self.refills = self.refills.wrapping_add(1);
+        let times = &self.times;
+        self.order.sort_by_key(|queue| times[*queue]);
+        for queue in &self.order {
+            // SAFETY: the array has room for as many as asked; one thread polls.
+            unsafe {
+                let (queue, room) = (self.queues[*queue].native(), self.taken.as_mut_ptr());
+                let count = sys::rd_kafka_consume_batch_queue(queue, 0, room, ROWS_MAX);
+                self.taken.set_len(count.max(0) as usize);
+            }
+            if !self.taken.is_empty() {
+                return true;
+            }
         }
-        self.taken.len() == ROWS_MAX
+        false
     }
 
     /// Hands out messages until the batch is full or none are left.
@@ -143,6 +160,7 @@ impl KafkaSource {
             let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
             let time = sys::rd_kafka_message_timestamp(message, &mut kind);
             let slot = out.times.len();
+            self.times[index] = time;
             out.times.push(time.max(0));
             out.keys.push(bytes((*message).key, (*message).key_len));
             out.values.push(bytes((*message).payload, (*message).len));
@@ -265,7 +283,8 @@ impl Source for KafkaSource {
         }
         self.hand_out(out)?;
         let is_drained = self.next == self.taken.len();
-        if is_drained && (!has_more || self.splits.iter().any(Split::is_ended)) {
+        let is_due = self.refills.is_multiple_of(CATCH_UP_EVERY);
+        if is_drained && (!has_more || is_due || self.splits.iter().any(Split::is_ended)) {
             self.catch_up();
         }
         if out.len() > had {
@@ -274,8 +293,8 @@ impl Source for KafkaSource {
         if self.is_ended {
             return Ok(Polled::Ended);
         }
-        // A full take without a row (ends of partitions only) says nothing about the queue: look again before sleeping,
-        // since the waker is called only when the queue was empty.
+        // What was taken held no row (ends of partitions only): look again before sleeping, since the waker is called only
+        // when a queue was empty.
         if has_more || !is_drained {
             return self.poll(out);
         }
@@ -312,10 +331,34 @@ impl Drop for KafkaSource {
             for message in &self.taken[self.next..] {
                 sys::rd_kafka_message_destroy(*message);
             }
-            sys::rd_kafka_queue_cb_event_enable(self.queue.native(), None, ptr::null_mut());
+            for queue in &self.queues {
+                sys::rd_kafka_queue_cb_event_enable(queue.native(), None, ptr::null_mut());
+            }
             sys::rd_kafka_assign(self.client.native(), ptr::null());
         }
         let _ = &self.waker;
+    }
+}
+
+/// A queue for each split and the client's own, which wake the source. To be made before partitions are assigned: then none
+/// of their records goes elsewhere. `waker` lies still in its box until the call-back is taken off again.
+fn queues(client: &Client, splits: &[Split], waker: &Waker) -> Vec<Queue> {
+    let opaque = ptr::from_ref::<Waker>(waker).cast_mut().cast::<c_void>();
+    // SAFETY: a consumer has these queues; they live no longer than their client.
+    unsafe {
+        sys::rd_kafka_poll_set_consumer(client.native());
+        let of_split = |split: &Split| {
+            let topic = c_string(&split.topic);
+            let queue = Queue::own(sys::rd_kafka_queue_get_partition(client.native(), topic.as_ptr(), split.partition));
+            sys::rd_kafka_queue_forward(queue.native(), ptr::null_mut());
+            queue
+        };
+        let mut queues: Vec<Queue> = splits.iter().map(of_split).collect();
+        queues.push(Queue::own(sys::rd_kafka_queue_get_consumer(client.native())));
+        for queue in &queues {
+            sys::rd_kafka_queue_cb_event_enable(queue.native(), Some(on_rows), opaque);
+        }
+        queues
     }
 }
 

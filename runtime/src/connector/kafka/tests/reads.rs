@@ -114,7 +114,8 @@ fn committed_positions_show_as_lag_of_the_group_and_are_never_read() {
     let positions = SourcePositions { splits: vec![split_at(&topic, 7)], ..positions(&source) };
     source.on_committed(&positions);
     let group = format!("weir-{}", settings.pipeline);
-    let client = Client::new(Role::Consumer, &cluster(), &properties::consumer(&cluster(), &group)).expect("a client");
+    let client =
+        Client::new(Role::Consumer, &cluster(), &properties::consumer(&cluster(), &group, 1)).expect("a client");
     let list = PartitionList::new([(topic.as_str(), 0, 0)]);
     wait_for("the group's offset", || {
         // SAFETY: the list lives for the call.
