@@ -1,8 +1,10 @@
 //! A file that is there whole or not at all, and survives a power cut: temporary file, fsync, rename, fsync of the folder.
 //! Only its owner may read it. Knows nothing of what is written.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Writes `bytes` to `path`, in place of what was there. When it returns, they are durable.
@@ -40,6 +42,16 @@ impl Staged {
     }
 }
 
+/// Renames, unless something has the name already ([`io::ErrorKind::AlreadyExists`]).
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
+    let (from, to) = (c_path(from)?, c_path(to)?);
+    // SAFETY: both strings live for the call.
+    let code =
+        unsafe { libc::renameat2(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), libc::RENAME_NOREPLACE) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Makes the names in a folder durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -60,6 +72,18 @@ mod tests {
         drop(stage(&path, b"never").unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_not_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&a, "1").unwrap();
+        rename_new(&a, &b).unwrap();
+        std::fs::write(&a, "2").unwrap();
+        assert_eq!(rename_new(&a, &b).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!((std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap()), (b"2".to_vec(), b"1".to_vec()));
+        assert_eq!(rename_new(&dir.path().join("c"), &b).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

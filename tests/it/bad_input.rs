@@ -103,7 +103,10 @@ fn nodes_that_feed_themselves_are_shown_as_a_cycle() {
 
 #[test]
 fn wrong_use_of_the_command_line_is_2_and_a_file_that_is_none_is_3() {
-    for arguments in [&["run"][..], &["run", "p.toml", "--froom", "x"], &["rum"], &["run", "p.toml", "--from", "x"]] {
+    let rewind_alone = &["run", "p.toml", "--rewind"];
+    for arguments in
+        [&["run"][..], &["run", "p.toml", "--froom", "x"], &["rum"], &["run", "p.toml", "--from", "x"], rewind_alone]
+    {
         Weir::new(arguments).finish(SOON).expect(Exit::Code(2));
     }
     let place = plain();
@@ -165,9 +168,33 @@ fn broken_record_under_fail_is_named_with_file_and_line() {
 fn broken_record_under_skip_costs_itself_alone() {
     for (bad, says) in bad_lines() {
         let place = with_bad_line(&bad, "skip");
-        place.finish().expect_success();
+        let finished = place.finish().expect_success();
+        assert!(finished.stderr.contains("1 record(s) skipped"), "{finished}");
         assert!(place.rows("out") == numbered_lines(40), "{says}");
     }
+}
+
+/// What was read of stdin before it cannot be had again: a restart would lose it in silence, and end well.
+#[test]
+fn broken_record_from_stdin_ends_the_run_at_once() {
+    let place = Place::new();
+    place.pipeline(
+        "version = 1\nname = \"once\"\n[checkpoint]\nguarantee = \"none\"\n[sources.lines]\ntype = \"stdin\"\n\
+         event_time = { json = \"/ts\" }\n[sinks.out]\ntype = \"stdout\"\ninputs = [\"lines\"]\n",
+    );
+    let line =
+        format!(r#"printf '{{"ts":1}}\nBAD\n{{"ts":2}}\n' | '{}' run p.toml"#, weir_tests::weir_binary().display());
+    let finished = Weir::program("sh", ["-c", &line]).directory(place.path("")).finish(SOON).expect(Exit::Code(1));
+    assert!(finished.stderr.contains("the value is not JSON") && !finished.stderr.contains("restart"), "{finished}");
+}
+
+#[test]
+fn operator_with_state_in_a_node_without_a_key_is_refused_at_check() {
+    let place = plain();
+    let node = format!("\n[nodes.sums]\noperator = {:?}\ninputs = [\"lines\"]\n", crate::place::guest("ledger"));
+    place.pipeline(&(FILE.to_owned() + &node));
+    let finished = Weir::new(["check"]).argument(place.path("p.toml")).finish(SOON).expect(Exit::Code(3));
+    assert!(finished.stderr.contains("keeps state per key, and the node has no `key`"), "{finished}");
 }
 
 /// A folder with a few snapshots of the ledger in it, left by a kill.

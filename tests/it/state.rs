@@ -43,6 +43,35 @@ path = "out"
     place
 }
 
+/// The rows that are committed, and a state folder that is gone: begun anew, they would be doubled or written over.
+#[test]
+fn folder_with_parts_of_another_pipeline_or_of_a_lost_state_is_refused_and_left_alone() {
+    let place = pipeline("50ms");
+    place.finish().expect_success();
+    let rows = place.rows("out");
+    assert!(!rows.is_empty());
+    fs::remove_dir_all(place.path("state")).unwrap();
+    let finished = place.finish().expect(Exit::Code(3));
+    assert!(finished.stderr.contains("of one whose state folder is gone"), "{finished}");
+    assert!(place.rows("out") == rows && !place.path("state").exists());
+}
+
+/// Two that began at the same time: who publishes later finds the name taken.
+#[test]
+fn part_of_another_pipeline_is_never_written_over() {
+    // One commit, the final one; the swap before it is the claim's.
+    let place = pipeline("10m");
+    place.run().crash_at("current.swapped", 2).finish(SOON).expect(Exit::KILLED);
+    let part = place.path("out/part-00000000000000000001.jsonl");
+    fs::write(&part, "theirs\n").unwrap();
+    let finished = place.finish().expect(Exit::Code(1));
+    assert!(finished.stderr.contains("two pipelines must not share a folder"), "{finished}");
+    assert_eq!(fs::read_to_string(&part).unwrap(), "theirs\n");
+    fs::remove_file(&part).unwrap();
+    place.finish().expect_success();
+    assert_eq!(place.rows("out").len(), ROWS);
+}
+
 /// All that is kept: not the number of the process that holds the lock, nor what each start builds anew.
 fn kept(place: &Place) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut content = place.content();

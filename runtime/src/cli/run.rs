@@ -44,6 +44,10 @@ enum From {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
+    if arguments.rewind && matches!(arguments.from, From::Latest) {
+        eprintln!("error: --rewind goes with --from empty: it forgets the state that is there");
+        return Exit::Usage;
+    }
     let checked = match load::load(&arguments.file, arguments.registry.as_deref()) {
         Ok(checked) => checked,
         Err(exit) => return exit,
@@ -96,6 +100,10 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let line = status_line::start(&handle.status);
     let outcome = service.run();
     drop(line);
+    let skipped: u64 = handle.status.read(|facts| facts.metrics.nodes.iter().map(|node| node.skipped.get()).sum());
+    if skipped > 0 {
+        eprintln!("{skipped} record(s) skipped since the last start (on_error = \"skip\"); -v names each of them");
+    }
     match outcome.class {
         Class::Stopped | Class::Ended => eprintln!("{}", outcome.why),
         _ if outcome.circuit_open => eprintln!("error: the same failure came three times: {}", outcome.why),

@@ -319,7 +319,8 @@ impl OperatorNode {
     fn refuse(&mut self, batch: &Batch, slot: usize, key: Option<&[u8]>, what: &str) -> Result<(), Error> {
         if self.settings.on_error == OnError::Skip {
             self.metrics.skipped.add(1);
-            tracing::debug!(node = self.settings.node.as_str(), "skipped: {what}");
+            let error = || record_error(&self.settings.node, batch, slot, key, self.settings.origin.as_deref(), what);
+            tracing::debug!("skipped: {}", error());
             return Ok(());
         }
         Err(record_error(&self.settings.node, batch, slot, key, self.settings.origin.as_deref(), what))

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use weir_core::domain::{self, Class, Start};
+use weir_core::graph::spec::SourceKind;
 
 use super::attempt::{self, Ending, Event};
 use super::job::Job;
@@ -150,7 +151,8 @@ impl Service {
     /// Whether this ending is the end of the service.
     fn settle(&self, ending: &Ending, ran: bool) -> Option<Outcome> {
         let goes_on = match ending.class {
-            Class::Transient | Class::Guest => true,
+            // What was read of it and not committed would be gone.
+            Class::Transient | Class::Guest => !self.reads_once(),
             // At the start somebody waits for an answer; later the broker may come back.
             Class::Unreachable => ran,
             _ => false,
@@ -167,6 +169,11 @@ impl Service {
             facts.problem = (state == State::Failed).then(|| ending.why.clone());
         });
         Some(Outcome { class: ending.class, why: ending.why.clone(), circuit_open: false, ran })
+    }
+
+    /// Whether a source cannot be read again.
+    fn reads_once(&self) -> bool {
+        self.job.pipeline().sources.iter().any(|source| matches!(source.kind, SourceKind::Stdin))
     }
 
     /// Waits with jitter; `true` if the pipeline was stopped meanwhile.

@@ -18,6 +18,19 @@ pub(super) fn part_name(epoch: Epoch) -> String {
     format!("part-{:020}.jsonl", epoch.0)
 }
 
+/// A part in the folder, where there is one.
+pub(super) fn any_part(folder: &Path) -> std::io::Result<Option<String>> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if let Some(name) = entry.file_name().to_str().filter(|name| is_part(name))
+            && entry.file_type()?.is_file()
+        {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
 fn is_part(name: &str) -> bool {
     let digits = name.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".jsonl"));
     digits.is_some_and(|digits| digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
@@ -68,13 +81,20 @@ impl Folders {
         for part in parts {
             let folder = self.folder(part)?;
             let (from, to) = (folder.join(STAGING).join(&part.staged), folder.join(&part.published));
-            match std::fs::rename(&from, &to) {
+            match durable::rename_new(&from, &to) {
                 Ok(()) => {
                     durable::sync_folder(folder)?;
                     crash::point("sink.part_renamed");
                 }
                 // Renamed by an attempt before this one; whoever reads the output may have moved it on since.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                    return Err(std::io::Error::other(format!(
+                        "{} is there already, and was not written by this pipeline and its state: two pipelines must not \
+                         share a folder; move the old parts away",
+                        to.display()
+                    )));
+                }
                 Err(e) => {
                     return Err(std::io::Error::other(format!(
                         "cannot rename {} to {}: {e}",

@@ -10,7 +10,7 @@ use weir_core::checkpoint::manifest::StagedPart;
 use weir_core::ids::{Epoch, Name, Token};
 use weir_core::record::Batch;
 
-use super::publish::{STAGING, part_name};
+use super::publish::{STAGING, any_part, part_name};
 use crate::connector::{Error, Sink};
 
 /// See the module.
@@ -30,8 +30,18 @@ struct Part {
 }
 
 impl FileSink {
-    /// A sink whose first rows belong to `epoch`. Makes the folder and its staging folder.
+    /// A sink whose first rows belong to `epoch`. Makes the folder and its staging folder. The first epoch of all needs a
+    /// folder without parts: those would be another pipeline's, or those of a state that is gone.
     pub fn open(name: Name, folder: &Path, token: Token, epoch: Epoch) -> Result<FileSink, Error> {
+        if epoch <= Epoch(1)
+            && let Ok(Some(part)) = any_part(folder)
+        {
+            return Err(Error::Config(format!(
+                "{} holds {part} of another pipeline, or of one whose state folder is gone: give the sink `{name}` another \
+                 `path`, or move the parts away",
+                folder.display()
+            )));
+        }
         let staging = folder.join(STAGING);
         std::fs::create_dir_all(&staging)
             .map_err(|e| Error::Config(format!("cannot make the folder {}: {e}", staging.display())))?;

@@ -44,7 +44,15 @@ pub(super) fn node(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>) -
     table.later(reader, "previous_name", "renaming a node with its state");
     let operator = operator
         .unwrap_or_else(|| OperatorRef::Path(FilePath { written: String::new(), resolved: Default::default() }));
-    Node { name, operator, inputs, on_error: policy, config: config.unwrap_or_default(), secrets, limits }
+    Node {
+        name,
+        operator,
+        inputs,
+        on_error: policy,
+        config: config.unwrap_or_else(|| serde_json::json!({})),
+        secrets,
+        limits,
+    }
 }
 
 fn operator_ref(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<OperatorRef> {
