@@ -115,9 +115,9 @@ proptest! {
         let whole = run(Taken::default(), [&inputs[0], &inputs[1]], order.iter().copied());
         let barriers = rows.len() - 1;
         prop_assert_eq!(whole.snapshots.len(), barriers);
-        for input in 0..2 {
-            let all: Vec<Item> = inputs[input].iter().filter(|item| matches!(item, Item::Row(_))).copied().collect();
-            prop_assert_eq!(whole.taken[input].iter().copied().map(Item::Row).collect::<Vec<_>>(), all);
+        for (input, taken) in inputs.iter().zip(&whole.taken) {
+            let all: Vec<Item> = input.iter().filter(|item| matches!(item, Item::Row(_))).copied().collect();
+            prop_assert_eq!(taken.iter().copied().map(Item::Row).collect::<Vec<_>>(), all);
         }
         for (epoch, snapshot) in &whole.snapshots {
             // A source's position is where its barrier stands.
