@@ -1,6 +1,6 @@
 //! What a record costs in `connector/kafka`, in CPU time of the whole process (user + sys), librdkafka's threads included.
 //!
-//! `WEIR_TEST_BROKERS=127.0.0.1:9092 .ci/cargo bench --workspace --bench kafka -- [million rows] [compression]`
+//! `.ci/bench kafka [million rows] [compression]`
 //!
 //! Produces rows of 82 bytes into a new topic with two partitions, in transactions of 100,000, and reads them back. The
 //! first tenth of each part is warm-up and not counted.
@@ -29,7 +29,8 @@ const EPOCH: usize = 100_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let brokers = std::env::var("WEIR_TEST_BROKERS").map_err(|_| "set WEIR_TEST_BROKERS")?;
-    let mut arguments = std::env::args().skip(1);
+    // cargo adds flags of its own.
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let millions: usize = arguments.next().map_or(Ok(2), |n| n.parse())?;
     let compression = arguments.next().unwrap_or_else(|| "none".into());
     let rows = millions * 1_000_000;
