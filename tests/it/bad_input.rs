@@ -188,15 +188,6 @@ fn broken_record_from_stdin_ends_the_run_at_once() {
     assert!(finished.stderr.contains("the value is not JSON") && !finished.stderr.contains("restart"), "{finished}");
 }
 
-#[test]
-fn operator_with_state_in_a_node_without_a_key_is_refused_at_check() {
-    let place = plain();
-    let node = format!("\n[nodes.sums]\noperator = {:?}\ninputs = [\"lines\"]\n", crate::place::guest("ledger"));
-    place.pipeline(&(FILE.to_owned() + &node));
-    let finished = Weir::new(["check"]).argument(place.path("p.toml")).finish(SOON).expect(Exit::Code(3));
-    assert!(finished.stderr.contains("keeps state per key, and the node has no `key`"), "{finished}");
-}
-
 /// A folder with a few snapshots of the ledger in it, left by a kill.
 fn with_snapshots() -> Place {
     let place = Place::new();

@@ -46,7 +46,6 @@ impl Checked {
                 }
             }
         }
-        faults.extend(pipeline.nodes.iter().filter_map(|node| unkeyed_state(node, operators.get(&node.name)?)));
         let ports = |name: &Name| {
             operators.get(name).map(|operator| Ports {
                 inputs: operator.descriptor().inputs.iter().map(|i| i.name.clone()).collect(),
@@ -115,17 +114,6 @@ fn config_faults(node: &weir_core::graph::spec::Node, operator: &Operator) -> Ve
         Err(_) => return Vec::new(),
     };
     super::config_schema::faults(&schema, &node.config, &format!("nodes.{}.config", node.name))
-}
-
-/// An operator with state in a node without a key: it would trap at its first record.
-fn unkeyed_state(node: &weir_core::graph::spec::Node, operator: &Operator) -> Option<Fault> {
-    let descriptor = operator.descriptor();
-    let needs_key = !descriptor.states.is_empty() || descriptor.calls("timers");
-    (needs_key && node.inputs.iter().all(|input| input.key.is_none())).then(|| {
-        let message = format!("{} keeps state per key, and the node has no `key`", node.operator);
-        let fault = Fault::error("weir::operator::no_key", format!("nodes.{}", node.name), message);
-        fault.help("say where the key of a record is: key = { json = \"/id\" }")
-    })
 }
 
 /// Why a pipeline cannot be started here.
