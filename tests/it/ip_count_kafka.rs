@@ -38,8 +38,8 @@ fn killed_at_the_first_three_hits_of_each_crash_point_nothing_is_lost_or_doubled
         let pipeline = pipeline();
         if point.starts_with("restore.") {
             // Something to restore: the first start of all has nothing, nor has an epoch in which no record came yet.
-            // The third transaction with rows begins after two were committed.
-            pipeline.run().crash_at("txn.first_row", 3).finish(DEADLINE).expect(Exit::KILLED);
+            // The second transaction with rows begins after one was committed.
+            pipeline.run().crash_at("txn.first_row", 2).finish(DEADLINE).expect(Exit::KILLED);
         }
         let mut kills = 0;
         for nth in 1..=3 {
