@@ -15,3 +15,25 @@ fail() {
 }
 
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# A Kafka of this run's own, in a temporary folder: stopped and removed when the script ends, however it ends. Sets the
+# variables by which tests and benchmarks find it.
+start_kafka() {
+    run=$(mktemp -d "${TMPDIR:-/tmp}/weir-run.XXXXXX")
+    trap stop_kafka EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    say "starting Apache Kafka $kafka_version for this run"
+    # --while: even a kill -9 of this script leaves no broker behind.
+    "$weir_root/tests/kafka/broker" start "$run/kafka" --while $$ >"$run/env"
+    set -a
+    # shellcheck source=/dev/null
+    source "$run/env"
+    set +a
+    export WEIR_KAFKA_HOME=$kafka_home
+}
+
+stop_kafka() {
+    "$weir_root/tests/kafka/broker" stop "$run/kafka" 2>/dev/null || true
+    rm -rf "$run"
+}

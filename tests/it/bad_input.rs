@@ -190,32 +190,7 @@ fn broken_record_from_stdin_ends_the_run_at_once() {
 
 /// A folder with a few snapshots of the ledger in it, left by a kill.
 fn with_snapshots() -> Place {
-    let place = Place::new();
-    let operator = crate::place::guest("ledger");
-    place.pipeline(&format!(
-        r#"version = 1
-name = "kept"
-[checkpoint]
-interval = "30ms"
-[sources.made]
-type = "generator"
-seed = 1
-count = 3000
-rate = 2000
-template = '{{"k":"k{{{{int 0 9}}}}","seq":{{{{seq}}}},"val":7,"ts":{{{{time 1700000000000 1 0 0}}}}}}'
-event_time = {{ json = "/ts", unit = "ms" }}
-watermark = {{ out_of_order = "1s" }}
-[nodes.ledger]
-operator = "{}"
-inputs = ["made"]
-key = {{ json = "/k" }}
-[sinks.out]
-type = "file"
-inputs = ["ledger"]
-path = "out"
-"#,
-        operator.display()
-    ));
+    let place = Place::of_ledger("30ms", 3_000, 2_000);
     place.run().crash_at("epoch.advanced", 3).finish(SOON).expect(Exit::KILLED);
     place
 }

@@ -22,6 +22,37 @@ impl Place {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// The pipeline `kept`: a generator through the ledger into the folder `out`, `rate` records a second.
+    pub(crate) fn of_ledger(interval: &str, records: usize, rate: u32) -> Self {
+        let place = Self::new();
+        let operator = guest("ledger");
+        place.pipeline(&format!(
+            r#"version = 1
+name = "kept"
+[checkpoint]
+interval = "{interval}"
+[sources.made]
+type = "generator"
+seed = 1
+count = {records}
+rate = {rate}
+template = '{{"k":"k{{{{int 0 9}}}}","seq":{{{{seq}}}},"val":7,"ts":{{{{time 1700000000000 1 0 0}}}}}}'
+event_time = {{ json = "/ts", unit = "ms" }}
+watermark = {{ out_of_order = "1s" }}
+[nodes.ledger]
+operator = "{}"
+inputs = ["made"]
+key = {{ json = "/k" }}
+[sinks.out]
+type = "file"
+inputs = ["ledger"]
+path = "out"
+"#,
+            operator.display()
+        ));
+        place
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }

@@ -12,35 +12,8 @@ use crate::place::{Place, SOON};
 
 const ROWS: usize = 3_000;
 
-/// A generator through the ledger into a folder.
 fn pipeline(interval: &str) -> Place {
-    let place = Place::new();
-    let operator = crate::place::guest("ledger");
-    place.pipeline(&format!(
-        r#"version = 1
-name = "kept"
-[checkpoint]
-interval = "{interval}"
-[sources.made]
-type = "generator"
-seed = 1
-count = {ROWS}
-rate = 4000
-template = '{{"k":"k{{{{int 0 9}}}}","seq":{{{{seq}}}},"val":7,"ts":{{{{time 1700000000000 1 0 0}}}}}}'
-event_time = {{ json = "/ts", unit = "ms" }}
-watermark = {{ out_of_order = "1s" }}
-[nodes.ledger]
-operator = "{}"
-inputs = ["made"]
-key = {{ json = "/k" }}
-[sinks.out]
-type = "file"
-inputs = ["ledger"]
-path = "out"
-"#,
-        operator.display()
-    ));
-    place
+    Place::of_ledger(interval, ROWS, 4_000)
 }
 
 /// The rows that are committed, and a state folder that is gone: begun anew, they would be doubled or written over.

@@ -317,13 +317,13 @@ impl OperatorNode {
 
     /// A record that cannot be processed.
     fn refuse(&mut self, batch: &Batch, slot: usize, key: Option<&[u8]>, what: &str) -> Result<(), Error> {
+        let error = || record_error(&self.settings.node, batch, slot, key, self.settings.origin.as_deref(), what);
         if self.settings.on_error == OnError::Skip {
             self.metrics.skipped.add(1);
-            let error = || record_error(&self.settings.node, batch, slot, key, self.settings.origin.as_deref(), what);
             tracing::debug!("skipped: {}", error());
             return Ok(());
         }
-        Err(record_error(&self.settings.node, batch, slot, key, self.settings.origin.as_deref(), what))
+        Err(error())
     }
 
     /// Hands on what the call left. `batch` is what it worked on, for rejects.

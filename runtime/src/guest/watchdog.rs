@@ -1,7 +1,8 @@
 //! The last wall around a guest: a call that lasts although its fuel is bounded means that the host itself is broken, and
-//! then the process ends, so that the next one goes on from the newest commit. It counts its own ticks and never reads a
-//! clock: a process that was frozen, or a machine that slept, has seen no ticks meanwhile. What imports do in a call counts
-//! with it, except that writing a log line may wait for whoever reads the log.
+//! then the process ends, so that the next one goes on from the newest commit. It counts its own ticks, never the wall clock: a
+//! process that was frozen, or a machine that slept, has seen no ticks meanwhile; and it asks what the thread has used of a
+//! processor, since one that waits for its turn is not at fault. What imports do in a call counts with it, except that
+//! writing a log line may wait for whoever reads the log.
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
@@ -113,9 +114,10 @@ impl Watched {
         let guest = self.guest.upgrade()?;
         let call = guest.call.load(Ordering::Relaxed);
         let ticks_max = call & ((1 << TICK_BITS) - 1);
+        let used = || used(guest.thread.load(Ordering::Relaxed)).unwrap_or_default();
         if call != self.call {
             self.ticks = 0;
-            self.used = used(guest.thread.load(Ordering::Relaxed)).unwrap_or_default();
+            self.used = used();
         } else {
             self.ticks += 1;
         }
@@ -123,15 +125,15 @@ impl Watched {
         if call == 0 || self.ticks < ticks_max {
             return None;
         }
-        let ran = used(guest.thread.load(Ordering::Relaxed)).unwrap_or_default().saturating_sub(self.used);
-        let most = TICK * u32::try_from(ticks_max).unwrap_or(u32::MAX);
-        (ran >= most || self.ticks >= ticks_max * CROWDED).then(|| {
+        let ran = used().saturating_sub(self.used);
+        let time = |ticks: u64| TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
+        (ran >= time(ticks_max) || self.ticks >= ticks_max * CROWDED).then(|| {
             format!(
                 "a call of node `{}` (component sha256 {}) has run for {:?} although its fuel is bounded; this process ends, \
                  and the next start goes on from the newest commit",
                 guest.node,
                 guest.sha256,
-                TICK * u32::try_from(self.ticks).unwrap_or(u32::MAX)
+                time(self.ticks)
             )
         })
     }
