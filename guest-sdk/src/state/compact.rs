@@ -19,18 +19,16 @@ pub trait Compact: Sized {
 impl Compact for u64 {
     #[inline]
     fn put(self, out: &mut Vec<u8>) {
-        match (63 - (self | 1).leading_zeros() as usize) / 7 + 1 {
-            1 => out.push((self << 1 | 1) as u8),
-            2 => out.extend_from_slice(&((self << 2 | 2) as u16).to_le_bytes()),
-            len @ 3..=8 => {
-                let word = self << len | 1 << (len - 1);
-                out.extend_from_slice(&word.to_le_bytes());
-                out.truncate(out.len() - (8 - len));
-            }
-            _ => {
-                out.push(0);
-                out.extend_from_slice(&self.to_le_bytes());
-            }
+        // One way for every length: a jump by length would be guessed wrong as often as lengths change. 37/256 is 1/7 for
+        // what 64 bits can hold.
+        let len = ((63 - (self | 1).leading_zeros() as usize) * 37 >> 8) + 1;
+        if len <= 8 {
+            let word = self << len | 1 << (len - 1);
+            out.extend_from_slice(&word.to_le_bytes());
+            out.truncate(out.len() - (8 - len));
+        } else {
+            out.push(0);
+            out.extend_from_slice(&self.to_le_bytes());
         }
     }
 

@@ -1,6 +1,5 @@
 //! One delta: what an epoch changed, sorted, as one table file that RocksDB can ingest. Runs on the background side.
 
-use std::cmp::Ordering;
 use std::path::Path;
 
 use rocksdb::SstFileWriter;
@@ -11,29 +10,33 @@ use super::{Error, SealedState};
 /// Writes a delta of what several generations sealed, oldest first: of one key the newest entry counts. Returns whether
 /// there was anything to write. The file is fsynced by RocksDB.
 pub(super) fn write(sealed: &[SealedState], path: &Path) -> Result<bool, Error> {
-    let order = sort(sealed);
+    let mut order = by_prefix(sealed);
     if order.is_empty() {
         return Ok(false);
     }
     let options = options();
     let mut writer = SstFileWriter::create(&options);
     writer.open(path).map_err(|e| failed("creating", path, e))?;
-    for (i, at) in order.iter().enumerate() {
-        if let Some(later) = order.get(i + AHEAD) {
-            later.prefetch(sealed);
+    let (mut from, mut asked) = (0, 0);
+    while from < order.len() {
+        while asked < order.len().min(from + AHEAD) {
+            order[asked].prefetch(sealed);
+            asked += 1;
         }
-        let put = match at.get(sealed) {
-            (key, Some(value)) => writer.put(key, value),
-            (key, None) => writer.delete(key),
-        };
-        put.map_err(|e| failed("writing", path, e))?;
+        for at in settle_run(sealed, &mut order, &mut from) {
+            let put = match at.get(sealed) {
+                (key, Some(value)) => writer.put(key, value),
+                (key, None) => writer.delete(key),
+            };
+            put.map_err(|e| failed("writing", path, e))?;
+        }
     }
     writer.finish().map_err(|e| failed("finishing", path, e))?;
     Ok(true)
 }
 
 /// An entry's place, with what decides most comparisons.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct At {
     prefix: [u64; 2],
     generation: u32,
@@ -41,7 +44,7 @@ struct At {
 }
 
 /// In the order of keys the entries lie anywhere in what was sealed: each is asked for this many entries before its turn.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 impl At {
     fn prefetch(self, sealed: &[SealedState]) {
@@ -53,8 +56,8 @@ impl At {
     }
 }
 
-/// All entries by key, of each key only the newest.
-fn sort(sealed: &[SealedState]) -> Vec<At> {
+/// All entries in the order of their prefixes. Looks at no key: a comparison that had to would wait for memory.
+fn by_prefix(sealed: &[SealedState]) -> Vec<At> {
     let mut order = Vec::with_capacity(sealed.iter().map(SealedState::len).sum());
     for (generation, state) in sealed.iter().enumerate() {
         order.extend((0..state.len()).map(|item| {
@@ -62,17 +65,32 @@ fn sort(sealed: &[SealedState]) -> Vec<At> {
             At { prefix, generation: generation as u32, item: item as u32 }
         }));
     }
-    let by_key = |a: &At, b: &At| match a.prefix.cmp(&b.prefix) {
-        Ordering::Equal => a.get(sealed).0.cmp(b.get(sealed).0),
-        unequal => unequal,
-    };
-    order.sort_unstable_by(|a, b| by_key(a, b).then(b.generation.cmp(&a.generation)));
-    order.dedup_by(|later, first| by_key(later, first) == Ordering::Equal);
+    order.sort_unstable_by_key(|at| at.prefix);
     order
 }
 
-/// The first sixteen bytes. The first four, key group and state, are the same in many keys: what is behind them decides,
-/// and a comparison that has to look at the keys themselves waits for memory.
+/// The entries of one prefix, from `from` on, by whole keys and of each key only the newest. Moves `from` behind them.
+fn settle_run<'o>(sealed: &[SealedState], order: &'o mut [At], from: &mut usize) -> impl Iterator<Item = At> + use<'o> {
+    let run = &mut order[*from..];
+    let len = run.iter().take_while(|at| at.prefix == run[0].prefix).count();
+    *from += len;
+    let run = &mut run[..len];
+    let mut kept = len;
+    if len > 1 {
+        let key = |at: &At| at.get(sealed).0;
+        run.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(b.generation.cmp(&a.generation)));
+        kept = 1;
+        for next in 1..len {
+            if key(&run[next]) != key(&run[kept - 1]) {
+                run[kept] = run[next];
+                kept += 1;
+            }
+        }
+    }
+    run[..kept].iter().copied()
+}
+
+/// The first sixteen bytes. The first four, key group and state, are the same in many keys: what is behind them decides.
 fn prefix(key: &[u8]) -> [u64; 2] {
     let mut bytes = [0; 16];
     let len = key.len().min(16);

@@ -3,6 +3,7 @@
 
 use super::heap::Heap;
 use super::index::Index;
+use super::pages;
 use super::prefetch::prefetch;
 use super::small;
 
@@ -70,6 +71,11 @@ impl Entries {
     }
 
     #[inline(always)]
+    pub(super) fn prefetch(&self, entry: u32) {
+        prefetch(&self.entries, entry as usize);
+    }
+
+    #[inline(always)]
     pub(super) fn prefetch_index(&self, hash: u64) {
         self.index.prefetch(hash);
     }
@@ -115,7 +121,10 @@ impl Entries {
             Entry { hash, stamp: 0, ord: 0, held: 0, listed, live: true, key_len: key.len() as u32, key: inline };
         match self.entries.get_mut(number as usize) {
             Some(place) => *place = entry,
-            None => self.entries.push(entry),
+            None => {
+                pages::cover(&mut self.entries, number as usize + 1);
+                self.entries.push(entry);
+            }
         }
         self.index.insert(hash, number);
         number

@@ -1,6 +1,7 @@
 //! Finds a key's entry by its hash: open addressing, eight bytes a slot, so that a look-up costs one cache line which a
 //! batch can ask for in advance (hashbrown offers no prefetch). Knows numbers of entries, never keys.
 
+use super::pages;
 use super::prefetch::prefetch;
 
 /// A slot is empty (0) or the low half of the hash above the entry's number + 1. The place follows from the low half
@@ -55,7 +56,9 @@ impl Index {
         let needed = (self.used + more) * 8 / 5 + 1;
         if needed > self.slots.len() {
             let old = std::mem::take(&mut self.slots);
-            self.slots = vec![0; needed.next_power_of_two().max(FEWEST)];
+            let slots = needed.next_power_of_two().max(FEWEST);
+            pages::cover(&mut self.slots, slots);
+            self.slots.resize(slots, 0);
             for slot in old.into_iter().filter(|s| *s != 0) {
                 self.place(slot);
             }

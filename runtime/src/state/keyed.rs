@@ -189,9 +189,12 @@ impl KeyedState {
         out.clear();
         let stamp = self.next_stamp();
         let Self { entries, timers, .. } = self;
-        timers.due(watermark, |number| {
+        timers.due(watermark, |number, later| {
             if out.len() >= max {
                 return false;
+            }
+            if let Some(later) = later {
+                entries.prefetch(later);
             }
             let entry = entries.get_mut(number);
             if entry.stamp != stamp

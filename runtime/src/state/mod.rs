@@ -16,6 +16,7 @@ mod keyed;
 mod load;
 mod maps;
 mod options;
+mod pages;
 mod prefetch;
 mod seal;
 mod small;

@@ -63,6 +63,9 @@ impl SealedState {
     }
 }
 
+/// How far ahead of its turn the lines of an entry are asked for.
+const AHEAD: usize = 8;
+
 impl KeyedState {
     /// Closes the generation. What it holds counts as stored from now on: it must reach the database, in this epoch or,
     /// if that one is declined, together with the next.
@@ -70,13 +73,19 @@ impl KeyedState {
         let mut out = SealedState::default();
         out.items.reserve(self.dirty.len());
         let mut dirty = std::mem::take(&mut self.dirty);
-        for number in dirty.drain(..) {
+        for (at, &number) in dirty.iter().enumerate() {
+            if let Some(&later) = dirty.get(at + AHEAD) {
+                self.entries.prefetch(later);
+                self.values.prefetch(later);
+                self.timers.prefetch(later);
+            }
             let held = self.seal_entry(number, &mut out);
             let entry = self.entries.get_mut(number);
             entry.listed = false;
             entry.held = entry.held.wrapping_add_signed(held);
             self.entries.drop_if_empty(number);
         }
+        dirty.clear();
         self.dirty = dirty;
         out
     }

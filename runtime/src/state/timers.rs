@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use weir_core::record::Column;
 
+use super::pages;
 use super::prefetch::prefetch;
 
 /// Timers that are due, one per key, in the order in which they fire.
@@ -126,6 +127,8 @@ pub(super) struct Timers {
 }
 
 const SPARE: usize = 4;
+/// How far ahead of its turn the line of a timer that is due is asked for.
+const AHEAD: usize = 8;
 
 impl Timers {
     #[inline(always)]
@@ -151,6 +154,7 @@ impl Timers {
     #[inline]
     fn put(&mut self, entry: u32, time: i64, tag: u64) -> Option<i32> {
         if self.lists.len() <= entry as usize {
+            pages::cover(&mut self.lists, entry as usize + 1);
             self.lists.resize_with(entry as usize + 1, List::default);
         }
         let list = &mut self.lists[entry as usize];
@@ -229,11 +233,17 @@ impl Timers {
         held
     }
 
-    /// Calls `f` with each entry that has a timer due, in order of time, until it answers false. An entry may come again.
-    pub(super) fn due(&self, watermark: i64, mut f: impl FnMut(u32) -> bool) {
+    /// Calls `f` with each entry that has a timer due, in order of time, until it answers false, and with the entry whose
+    /// turn comes some calls later. An entry may come again. The last one of a bucket comes first: taking it out, which
+    /// is what follows, then moves no other.
+    pub(super) fn due(&self, watermark: i64, mut f: impl FnMut(u32, Option<u32>) -> bool) {
         for bucket in self.buckets.range(..=watermark).map(|(_, bucket)| bucket) {
-            for (entry, _) in bucket {
-                if !f(*entry) {
+            for (at, (entry, _)) in bucket.iter().enumerate().rev() {
+                let later = at.checked_sub(AHEAD).map(|later| bucket[later].0);
+                if let Some(later) = later {
+                    self.prefetch(later);
+                }
+                if !f(*entry, later) {
                     return;
                 }
             }

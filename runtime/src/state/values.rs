@@ -2,6 +2,7 @@
 //! changed since the last seal.
 
 use super::heap::Heap;
+use super::pages;
 use super::prefetch::prefetch;
 use super::small;
 
@@ -63,6 +64,7 @@ impl Values {
     pub(super) fn cover(&mut self, entry: u32) {
         let needed = (entry as usize + 1) * self.states;
         if self.cells.len() < needed {
+            pages::cover(&mut self.cells, needed);
             self.cells.resize(needed, VACANT);
         }
     }

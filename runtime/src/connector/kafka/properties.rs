@@ -87,9 +87,10 @@ pub(super) fn producer(domain: &Domain, id: &str, batch_bytes: usize, message_by
     let mut properties = common(&domain.cluster);
     let timeout = domain.transaction_timeout.as_millis();
     let defaults = [
-        // Nobody waits for it: rows are seen at the commit, and the flush before it sends at once. A short one costs: for
-        // the last millisecond of each, librdkafka asks its sockets again and again (5 ms: a quarter of a core).
-        ("linger.ms", "50".to_owned()),
+        // Nobody waits for it: rows are seen at the commit, full batches go at once, and the flush before the commit sends
+        // the rest. A short one costs a core: librdkafka has one request a partition under way, and while the next batch
+        // is over its time, it asks its sockets in a loop.
+        ("linger.ms", "5000".to_owned()),
         ("socket.timeout.ms", timeout.min(15_000).to_string()),
         ("batch.size", batch_bytes.to_string()),
         ("batch.num.messages", "100000".to_owned()),

@@ -22,7 +22,7 @@ use crate::crash;
 /// More deltas than this make a new base.
 const DELTAS_MAX: usize = 16;
 /// So do deltas of more bytes than this and than half of the base.
-const DELTA_BYTES_MIN: u64 = 16 << 20;
+const DELTA_BYTES_MIN: u64 = 64 << 20;
 
 /// The state of one pipeline on disk.
 #[derive(Debug)]
