@@ -90,7 +90,7 @@ pub(super) fn producer(domain: &Domain, id: &str, batch_bytes: usize, message_by
         // Nobody waits for it: rows are seen at the commit, full batches go at once, and the flush before the commit sends
         // the rest. A short one costs a core: librdkafka has one request a partition under way, and while the next batch
         // is over its time, it asks its sockets in a loop.
-        ("linger.ms", "5000".to_owned()),
+        ("linger.ms", (timeout / 4).min(5_000).to_string()),
         ("socket.timeout.ms", timeout.min(15_000).to_string()),
         ("batch.size", batch_bytes.to_string()),
         ("batch.num.messages", "100000".to_owned()),
