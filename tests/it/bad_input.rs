@@ -41,8 +41,13 @@ fn plain() -> Place {
 /// Runs it to an end with this code, and nothing in the folder has changed but what the lock notes.
 #[track_caller]
 fn expect_untouched(place: &Place, exit: Exit) -> Finished {
+    expect_untouched_by(place, place.run(), exit)
+}
+
+#[track_caller]
+fn expect_untouched_by(place: &Place, command: Weir, exit: Exit) -> Finished {
     let before = kept(place);
-    let finished = place.finish().expect(exit);
+    let finished = command.finish(SOON).expect(exit);
     let after = kept(place);
     let changed: Vec<_> =
         after.keys().chain(before.keys()).filter(|path| before.get(*path) != after.get(*path)).collect();
@@ -110,11 +115,81 @@ fn wrong_use_of_the_command_line_is_2_and_a_file_that_is_none_is_3() {
         Weir::new(arguments).finish(SOON).expect(Exit::Code(2));
     }
     let place = plain();
+    for address in ["nonsense", ":80", "host:", "host:99999"] {
+        let listen = |command: Weir| command.argument("--listen").argument(address).finish(SOON).expect(Exit::Code(2));
+        listen(place.run());
+        listen(Weir::new(["serve", "--data"]).argument(place.path("data")));
+    }
+    for filter in ["!!", "weir=loud"] {
+        let finished = place.run().env("WEIR_LOG", filter).finish(SOON).expect(Exit::Code(2));
+        assert!(finished.stderr.contains("is no filter for logs"), "{finished}");
+    }
+    assert!(!place.path("data").exists());
     for (file, says) in [("gone.toml", "does not exist"), (".", "is a folder, not a pipeline file")] {
         let finished = Weir::run(place.path(file), place.path("state")).finish(SOON).expect(Exit::Code(3));
         assert!(finished.stderr.contains(says), "{finished}");
     }
     assert!(!place.path("state").exists());
+}
+
+#[test]
+fn what_the_first_start_would_trip_over_is_found_by_check_with_a_caret() {
+    let place = plain();
+    let fixture = weir_tests::repository().join("tests/fixtures/ip_count-0.1.0.wasm");
+    let node = format!(
+        "\n[nodes.count]\noperator = \"{}\"\ninputs = [\"lines\"]\nkey = {{ json = \"/k\" }}\nconfig = {{ window = \"5 secs\" }}\n",
+        fixture.display()
+    );
+    place.pipeline(
+        &FILE
+            .replace("in.jsonl", "gone.jsonl")
+            .replace(r#"["lines"]"#, r#"["count"]"#)
+            .replace("[sinks.out]", &(node + "\n[sinks.out]")),
+    );
+    for finished in [Weir::new(["check", "p.toml"]).directory(place.path("")).finish(SOON), place.finish()] {
+        let said = finished.expect(Exit::Code(3)).stderr;
+        for part in ["gone.jsonl does not exist", "path = \"gone.jsonl\"\n    :        ^^^^^^^^^^^^"] {
+            assert!(said.contains(part), "{part:?} in\n{said}");
+        }
+        for part in ["ip-count fails in `open` (config): `window` must be a duration", "^^^^^^^^"] {
+            assert!(said.contains(part), "{part:?} in\n{said}");
+        }
+    }
+    place.write("file", "");
+    for (from, to, says) in
+        [("in.jsonl", ".", "is a folder"), (r#""out""#, r#""file/out""#, "is a file; a file sink writes into a folder")]
+    {
+        place.pipeline(&FILE.replacen(from, to, 1));
+        let finished = place.finish().expect(Exit::Code(3));
+        assert!(finished.stderr.contains(says) && finished.stderr.contains("^"), "{finished}");
+    }
+    assert!(!place.path("state").exists() && !place.path("out").exists());
+}
+
+#[test]
+fn state_folder_that_cannot_be_made_is_6_with_the_reason() {
+    let place = plain();
+    let finished = Weir::run(place.path("p.toml"), "/proc/weir").finish(SOON).expect(Exit::Code(6));
+    assert!(finished.stderr.contains("creating /proc/weir failed: No such file or directory"), "{finished}");
+}
+
+#[test]
+fn address_that_is_taken_leaves_no_folder_behind() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let place = plain();
+    expect_untouched_by(&place, place.run().argument("--listen").argument(&address), Exit::Code(5));
+    let serve = Weir::new(["serve", "--data", "data", "--listen"]).argument(&address);
+    expect_untouched_by(&place, serve.directory(place.path("")), Exit::Code(5));
+}
+
+#[test]
+fn folder_that_is_no_operators_crate_is_refused_before_anything_is_compiled() {
+    let root = weir_tests::repository();
+    for (folder, says) in [(root.to_owned(), "has no [package]"), (root.join("runtime"), "crate-type = [\"cdylib\"]")] {
+        let finished = Weir::new(["build"]).directory(folder).finish(SOON).expect(Exit::Code(3));
+        assert!(finished.stderr.contains(says) && !finished.stderr.contains("Compiling"), "{finished}");
+    }
 }
 
 /// A bad line, and what weir says to it.
@@ -153,7 +228,7 @@ fn broken_record_under_fail_is_named_with_file_and_line() {
         let place = with_bad_line(&bad, "fail");
         let finished = place.finish().expect(Exit::Code(1));
         let last = finished.stderr.lines().last().unwrap_or_default();
-        assert!(last.starts_with("error: the same failure came three times: node `"), "{last}");
+        assert!(last.starts_with("error: the same failure came three times: source `lines`: "), "{last}");
         assert!(last.contains(says) && last.contains("record in.jsonl/0@21"), "{last}");
         assert_eq!(place.rows("out"), [""; 0], "nothing of the batch was committed");
         // With the other policy it goes on from where it stood.
@@ -315,6 +390,7 @@ fn no_broker_is_5_with_the_line_that_helps() {
     let last = finished.stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with(&format!("error: `s`: no Kafka broker answers at 127.0.0.1:{port}")), "{finished}");
     assert!(last.contains("start it, or set `brokers`"), "{finished}");
+    assert_eq!(finished.stderr.lines().count(), 1, "the client's own words are not for users: {finished}");
     assert!(!place.path("out").exists(), "no partial start");
 }
 

@@ -18,7 +18,7 @@ const HARM: &[(&str, &str)] = &[
     ("output", "trapped (output-limit): output of one call is over the limit"),
     ("rows", "trapped (output-limit): output of one call is over the limit"),
     ("large-row", "a row of 2097155 bytes is over the limit of 1048576 (`limits.record`)"),
-    ("large-state", "a state value of 2097156 bytes is over the limit of 1048576 (`limits.record`)"),
+    ("large-state", "a value of 2097156 bytes in state `blob` is over the limit of 1048576, which one value has from"),
     ("fail", "failed (poison): fails on purpose"),
     ("retry", "asked to be called again four times (later): asks to be called again"),
     ("half", "trapped (trap): wasm trap: wasm `unreachable` instruction executed"),
@@ -108,6 +108,9 @@ fn harm_under_fail_ends_the_pipeline_at_the_third_time_and_names_the_line() {
         // What a guest rejects was processed: its call has ended, and with it what the node knew of the key.
         assert!(*harm == "reject" || last.contains(" key=\"k12\""), "{harm}: {last}");
         assert_eq!(finished.stderr.matches("; restart ").count(), 2, "{finished}");
+        // Said when it first came, and at the end.
+        assert!(finished.stderr.contains("the same failure, 2 times now; restart 2"), "{finished}");
+        assert_eq!(finished.stderr.matches(says).count(), 2, "{finished}");
         // The batch that failed was never committed; what was is a beginning of the input, without a hole.
         let rows = place.rows("out");
         assert_eq!(rows[..], numbered_lines(LINES)[..rows.len()], "{harm}");
@@ -142,8 +145,6 @@ fn operator_that_traps_on_every_record_is_skipped_to_the_end() {
 #[test]
 fn harm_outside_of_records_ends_the_pipeline_under_either_policy() {
     let cases = [
-        ("trap", "open", "`open`"),
-        ("loop", "open", "`open`"),
         ("panic", "watermark", "`on-watermark`"),
         ("fail", "watermark", "`on-watermark`"),
         ("trap", "end", "`on-end`"),
@@ -157,6 +158,19 @@ fn harm_outside_of_records_ends_the_pipeline_under_either_policy() {
         assert!(last.contains(says), "{harm} at {at}: {last}");
         let rows = place.rows("out");
         assert_eq!(rows[..], numbered_lines(LINES)[..rows.len()], "{harm} at {at}");
+    });
+}
+
+#[test]
+fn harm_in_open_is_found_before_anything_runs() {
+    let cases = [("trap", "(trap)"), ("loop", "(call-timeout)"), ("panic", "cannot stand it"), ("fail", "(poison)")];
+    each(&cases, |(harm, says)| {
+        let place = hostile(&format!(r#"do = "{harm}", at = "open""#), "skip");
+        let finished = place.finish().expect(Exit::Code(3));
+        expect_host_up(&finished);
+        assert!(finished.stderr.contains("hostile fails in `open`"), "{harm}: {finished}");
+        assert!(finished.stderr.contains(says) && finished.stderr.contains("[p.toml:15]"), "{harm}: {finished}");
+        assert!(!place.path("state").exists() && !place.path("out").exists(), "{harm}");
     });
 }
 

@@ -6,6 +6,7 @@ mod compile;
 mod hostile;
 mod ip_count_kafka;
 mod kafka_harness;
+mod kafka_start;
 mod kill_kafka;
 mod local;
 mod place;

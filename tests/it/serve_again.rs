@@ -129,3 +129,65 @@ fn connections_that_say_nothing_lose_their_places() {
     let waited = begun.elapsed().as_secs();
     assert!((5..40).contains(&waited), "answered after {waited} s");
 }
+
+#[test]
+fn a_damaged_record_costs_its_own_pipeline_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("out"));
+    let mut server = Server::start(&data);
+    for name in ["good", "hurt"] {
+        server.apply(name, &plain(name, &out.join(name), 1_000_000, 1000)).expect(201);
+        server.wait_for_state(name, "running");
+    }
+    server.process.kill_and_wait();
+    let spec = data.join("specs/hurt.json");
+    fs::write(&spec, "{\"name\": \"hu").unwrap();
+    fs::write(data.join("registry/versions/count@1.0.0.json"), "").unwrap();
+    fs::remove_file(data.join("admin-token")).unwrap();
+
+    server = Server::start(&data);
+    // A token that is made anew is shown as the first one was.
+    server.process.wait_for_line(SOON, &server.token.clone());
+    for file in ["specs/hurt.json", "count@1.0.0.json"] {
+        let line = server.process.wait_for_line(SOON, file);
+        assert!(line.contains("is damaged: EOF") && line.contains("left as it is"), "{line}");
+    }
+    server.wait_for_state("good", "running");
+    let list = server.send("GET", "/api/v1/pipelines", &[], b"").expect(200).json();
+    let hurt = &list["items"][1];
+    assert!(hurt["name"] == "hurt" && hurt["state"] == "failed", "{list}");
+    assert!(hurt["problem"].as_str().unwrap().contains("specs/hurt.json is damaged"), "{list}");
+    let text = plain("hurt", &out.join("hurt"), 10, 1000);
+    server.apply("hurt", &text).expect_problem(500, "damaged");
+    for (method, path) in [("GET", "hurt"), ("POST", "hurt:stop"), ("DELETE", "hurt")] {
+        server.send(method, &format!("/api/v1/pipelines/{path}"), &[], b"").expect_problem(500, "damaged");
+    }
+    server.send("GET", "/api/v1/operators/count/versions/1.0.0", &[], b"").expect_problem(500, "damaged");
+    assert_eq!(fs::read_to_string(&spec).unwrap(), "{\"name\": \"hu");
+    assert!(data.join("pipelines/hurt").is_dir(), "its state is there");
+}
+
+#[test]
+fn what_would_not_start_is_not_applied_and_can_be_deleted_when_it_came_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, input) = (dir.path().join("data"), dir.path().join("in.jsonl"));
+    let server = Server::start(&data);
+    let text = |path: &Path| {
+        format!(
+            "version = 1\nname = \"p\"\n[sources.s]\ntype = \"file\"\npath = \"{}\"\n[sinks.out]\ntype = \"file\"\n\
+             path = \"{}\"\ninputs = [\"s\"]\n",
+            path.display(),
+            dir.path().join("out").display()
+        )
+    };
+    let refused = server.apply("p", &text(&input)).expect_problem(422, "pipeline-invalid").json();
+    assert!(refused["detail"].as_str().unwrap().contains("in.jsonl does not exist"), "{refused}");
+    assert_eq!(refused["errors"][0]["line"], 5, "{refused}");
+    let refused = server.apply("p", &text(&data.join("admin-token"))).expect_problem(422, "pipeline-invalid").json();
+    assert!(refused["detail"].as_str().unwrap().contains("lies in the server's data folder"), "{refused}");
+    fs::write(&input, "1\n2\n").unwrap();
+    server.apply("p", &text(&input)).expect(201);
+    server.wait_for_state("p", "stopped");
+    fs::remove_file(&input).unwrap();
+    server.send("DELETE", "/api/v1/pipelines/p", &[], b"").expect(204);
+}

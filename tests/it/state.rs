@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use weir_tests::process::{Exit, Finished};
 
-use crate::place::{Place, SOON};
+use crate::place::{Place, SOON, numbered_lines};
 
 const ROWS: usize = 3_000;
 
@@ -175,6 +175,25 @@ fn changed_source_is_refused_by_name() {
     place.pipeline(&text);
     place.finish().expect_success();
     assert_eq!(place.rows("out").len(), ROWS);
+}
+
+#[test]
+fn file_that_was_replaced_is_refused_though_it_is_not_shorter() {
+    let place = Place::new();
+    let lines = numbered_lines(400_000);
+    let text = lines.join("\n");
+    place.write("in.jsonl", &text);
+    place.pipeline(
+        "version = 1\nname = \"kept\"\n[checkpoint]\ninterval = \"20ms\"\n[sources.lines]\ntype = \"file\"\n\
+         path = \"in.jsonl\"\n[sinks.out]\ntype = \"file\"\ninputs = [\"lines\"]\npath = \"out\"\n",
+    );
+    place.run().crash_at("epoch.advanced", 2).finish(SOON).expect(Exit::KILLED);
+    assert!(place.rows("out").len() < lines.len(), "it was killed on the way");
+    place.write("in.jsonl", text.replace("\"n\"", "\"N\""));
+    expect_refused(&place, "`lines`: ./in.jsonl is not the file that was read up to byte ");
+    place.write("in.jsonl", &text);
+    place.finish().expect_success();
+    assert!(place.rows("out") == lines);
 }
 
 #[test]

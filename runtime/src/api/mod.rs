@@ -11,7 +11,7 @@ mod problem;
 mod server;
 mod token;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use axum::Router;
 
@@ -37,15 +37,19 @@ pub enum Watched {
     All(Manager),
 }
 
+/// Takes an address. Nobody is answered yet.
+pub fn listen(address: &str) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address)
+}
+
 /// Serves metrics and probes of one pipeline from a thread of its own, for the life of the process. Returns the address
 /// that was bound.
-pub fn serve_pipeline(address: &str, running: Running) -> std::io::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind(address)?;
+pub fn serve_pipeline(listener: TcpListener, running: Running) -> std::io::Result<SocketAddr> {
     spawn(listener, probes::routes(Watched::One(running)))
 }
 
 /// Answers on a thread of its own, for the life of the process.
-fn spawn(listener: std::net::TcpListener, routes: Router) -> std::io::Result<SocketAddr> {
+fn spawn(listener: TcpListener, routes: Router) -> std::io::Result<SocketAddr> {
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

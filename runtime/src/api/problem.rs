@@ -56,6 +56,7 @@ codes! {
     ComponentRefused "component-refused" UNPROCESSABLE_ENTITY "The component was refused",
     PipelineInvalid "pipeline-invalid" UNPROCESSABLE_ENTITY "The pipeline is not valid",
     NameMismatch "name-mismatch" UNPROCESSABLE_ENTITY "Path and pipeline have different names",
+    Damaged "damaged" INTERNAL_SERVER_ERROR "What the server keeps about this is damaged",
     Internal "internal" INTERNAL_SERVER_ERROR "weir failed",
     ComesLater "comes-later" NOT_IMPLEMENTED "A later version brings this",
     ShuttingDown "shutting-down" SERVICE_UNAVAILABLE "The server is stopping",
@@ -117,6 +118,7 @@ impl From<ManagerError> for Problem {
         let code = match &error {
             ManagerError::Invalid(faults) => return Problem::invalid(faults),
             ManagerError::Io { .. } => return Problem::internal(error.to_string()),
+            ManagerError::Damaged(_) => Code::Damaged,
             ManagerError::Unknown(_) => Code::UnknownPipeline,
             ManagerError::OtherName { .. } => Code::NameMismatch,
             ManagerError::NotReset(_) => Code::NotReset,
@@ -139,7 +141,8 @@ impl From<registry::Error> for Problem {
             Error::Refused(_) => Code::ComponentRefused,
             Error::Immutable { .. } => Code::VersionExists,
             Error::Unknown(_) => Code::UnknownOperator,
-            Error::Io { .. } | Error::Damaged(_) => return Problem::internal(error.to_string()),
+            Error::Damaged { .. } => Code::Damaged,
+            Error::Io { .. } => return Problem::internal(error.to_string()),
         };
         Problem::new(code, error.to_string())
     }

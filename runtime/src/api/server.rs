@@ -1,9 +1,9 @@
-//! A server on its data folder: lock, port, token, registry, pipelines, in this order, so that nothing runs before
+//! A server on its data folder: port, lock, token, registry, pipelines, in this order, so that nothing runs before
 //! everything that could refuse has agreed. Prints nothing.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,12 +75,17 @@ impl Server {
     /// Starts on `data`; pipelines that ran when the last server ended run again.
     pub fn start(data: &Path, listen: &str, engine: Engine) -> Result<Server, StartError> {
         let io = |source| StartError::Io { path: data.to_owned(), source };
+        let refused = |source| StartError::Listen { address: listen.to_owned(), source };
+        // An address that is not to be had leaves no folder behind; where there is one, who holds it is the better answer.
+        let bound = match super::listen(listen).map_err(refused) {
+            Err(error) if !data.exists() => return Err(error),
+            bound => bound,
+        };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(io)?;
         // Pipelines keep paths below it; the working directory is nobody's promise.
         let data = &data.canonicalize().map_err(io)?;
         let lock = lock(data)?;
-        let refused = |source| StartError::Listen { address: listen.to_owned(), source };
-        let listener = TcpListener::bind(listen).map_err(refused)?;
+        let listener = bound?;
         let is_loopback = listener.local_addr().map_err(refused)?.ip().is_loopback();
         let token_path = data.join("admin-token");
         let opened = Token::open(&token_path);

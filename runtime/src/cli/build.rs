@@ -35,6 +35,7 @@ fn build(folder: &Path) -> Result<String, String> {
     if !manifest.is_file() {
         return Err(format!("{} has no Cargo.toml: run `weir build` in the operator's crate", folder.display()));
     }
+    require_operator(&manifest)?;
     require_target(folder)?;
     let module = compile(&manifest)?;
     let core = std::fs::read(&module).map_err(|e| format!("cannot read {}: {e}", module.display()))?;
@@ -55,6 +56,45 @@ fn build(folder: &Path) -> Result<String, String> {
     ))
 }
 
+/// The manifest is that of a crate which becomes a WebAssembly module: asked before anything is compiled.
+fn require_operator(manifest: &Path) -> Result<(), String> {
+    let output = Command::new(cargo())
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+        .arg(manifest)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| format!("cannot run cargo: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo cannot read {}", manifest.display()));
+    }
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata is not readable: {e}"))?;
+    let here = std::fs::canonicalize(manifest).map_err(|e| format!("cannot read {}: {e}", manifest.display()))?;
+    let is_here = |path: &serde_json::Value| {
+        path.as_str().is_some_and(|path| std::fs::canonicalize(path).is_ok_and(|path| path == here))
+    };
+    let Some(package) =
+        metadata["packages"].as_array().into_iter().flatten().find(|package| is_here(&package["manifest_path"]))
+    else {
+        let manifest = manifest.display();
+        return Err(format!(
+            "{manifest} has no [package], it is a workspace: run `weir build` in the operator's crate"
+        ));
+    };
+    let kinds =
+        package["targets"].as_array().into_iter().flatten().filter_map(|target| target["kind"].as_array()).flatten();
+    match kinds.into_iter().any(|kind| kind == "cdylib") {
+        true => Ok(()),
+        false => {
+            Err(format!("{} is no operator's crate: it needs [lib] crate-type = [\"cdylib\"]", manifest.display()))
+        }
+    }
+}
+
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// The target's standard library is there, or the one line that adds it.
 fn require_target(folder: &Path) -> Result<(), String> {
     let output = Command::new("rustc")
@@ -72,7 +112,7 @@ fn require_target(folder: &Path) -> Result<(), String> {
 
 /// Runs cargo and returns the module that it made.
 fn compile(manifest: &Path) -> Result<PathBuf, String> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = Command::new(cargo())
         .args([
             "build",
             "--release",

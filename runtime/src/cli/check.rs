@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use weir_core::graph::spec::Pipeline;
+use weir_core::graph::spec::{Pipeline, Source, SourceKind};
 
 use super::{Exit, load};
-use crate::connector::kafka;
-use crate::pipeline::{check_one_cluster, kafka_domain};
+use crate::connector::{Error, kafka};
+use crate::pipeline::{check_one_cluster, check_source_topics, kafka_domain};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -41,19 +41,31 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn connect(pipeline: &Pipeline) -> Exit {
-    let Some(domain) = kafka_domain(pipeline) else {
-        println!("it has no Kafka sink: there is no broker to ask");
-        return Exit::Ok;
-    };
-    match check_one_cluster(pipeline).and_then(|()| kafka::check(&domain)) {
-        Ok(report) => {
-            report.warnings.iter().for_each(|warning| println!("warning: {warning}"));
-            println!("the broker at {} agrees", domain.cluster.brokers);
-            Exit::Ok
-        }
+    match ask(pipeline) {
+        Ok(()) => Exit::Ok,
         Err(error) => {
             eprintln!("error: {error}");
             Exit::of(&error)
         }
     }
+}
+
+fn ask(pipeline: &Pipeline) -> Result<(), Error> {
+    check_source_topics(pipeline)?;
+    let Some(domain) = kafka_domain(pipeline) else {
+        let reads = |source: &Source| matches!(source.kind, SourceKind::Kafka(_));
+        println!(
+            "{}",
+            match pipeline.sources.iter().any(reads) {
+                true => "the source topics are there; it has no Kafka sink",
+                false => "it has neither a Kafka source nor a Kafka sink: there is no broker to ask",
+            }
+        );
+        return Ok(());
+    };
+    check_one_cluster(pipeline)?;
+    let report = kafka::check(&domain)?;
+    report.warnings.iter().for_each(|warning| println!("warning: {warning}"));
+    println!("the broker at {} agrees", domain.cluster.brokers);
+    Ok(())
 }

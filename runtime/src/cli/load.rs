@@ -18,8 +18,8 @@ pub(super) fn load(file: &Path, registry: Option<&Path>) -> Result<Checked, Exit
     let registry = registry.map(|folder| open_registry(folder, &engine)).transpose()?;
     let lookup = registry.map(|registry| move |name: &Name, version: &str| registry.lookup(name, version));
     let lookup = lookup.as_ref().map(|lookup| lookup as &Lookup<'_>);
-    let checked =
-        Checked::new(loaded.spec.clone(), &engine, lookup).map_err(|faults| refuse(&loaded.faults(faults)))?;
+    let checked = Checked::new(loaded.spec.clone(), &engine, lookup).and_then(Checked::rehearse);
+    let checked = checked.map_err(|faults| refuse(&loaded.faults(faults)))?;
     for warnings in [&loaded.warnings, &loaded.faults(checked.plan.warnings.clone())] {
         if !warnings.is_empty() {
             eprint!("{}", warnings.render(super::exit::style()));

@@ -86,8 +86,7 @@ enum Command {
 
 /// Runs the command and returns the process's exit code.
 pub fn main(arguments: Arguments) -> Exit {
-    start_logging(&arguments);
-    if let Err(message) = crate::crash::check() {
+    if let Err(message) = start_logging(&arguments).and_then(|()| crate::crash::check()) {
         eprintln!("error: {message}");
         return Exit::Usage;
     }
@@ -103,7 +102,7 @@ pub fn main(arguments: Arguments) -> Exit {
     }
 }
 
-fn start_logging(arguments: &Arguments) {
+fn start_logging(arguments: &Arguments) -> Result<(), String> {
     use tracing_subscriber::EnvFilter;
     let level = match (arguments.quiet, arguments.verbose) {
         (true, _) => "warn",
@@ -117,12 +116,26 @@ fn start_logging(arguments: &Arguments) {
     } else {
         format!("info,weir={level},guest={level}")
     };
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter = match std::env::var("WEIR_LOG") {
+        Err(_) => EnvFilter::new(default),
+        Ok(text) => EnvFilter::try_new(&text).map_err(|e| {
+            format!("WEIR_LOG={text:?} is no filter for logs ({e}): write a level or targets with levels, as in weir=debug,guest=trace")
+        })?,
+    };
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // It would say so with the standard `eprintln!`, which panics when nobody reads stderr any more.
     let logs = logs.log_internal_errors(false);
     match arguments.log_format {
         LogFormat::Text => logs.with_ansi(exit::colour()).compact().init(),
         LogFormat::Json => logs.json().init(),
+    }
+    Ok(())
+}
+
+/// An address to listen on, as written: only its form is looked at.
+fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("an address is HOST:PORT, as in 127.0.0.1:7171; port 0 takes a free one".to_owned()),
     }
 }

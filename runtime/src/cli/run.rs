@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Metrics and probes on this address; port 0 takes a free one and prints it
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = super::address)]
     listen: Option<String>,
     /// Where to start: the newest commit, or `empty`
     #[arg(long, value_name = "latest|empty", default_value = "latest")]
@@ -67,6 +67,15 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Some(folder) => folder.path().join("state"),
         None => arguments.state.clone().unwrap_or_else(|| default_state(&arguments.file, &checked)),
     };
+    // Before anything is written: an address that is not to be had is no start.
+    let listener = match arguments.listen.as_deref().map(api::listen).transpose() {
+        Ok(listener) => listener,
+        Err(e) => {
+            let address = arguments.listen.as_deref().unwrap_or_default();
+            eprintln!("error: cannot listen on {address}: {e}; --listen 127.0.0.1:0 takes a free port");
+            return Exit::Unreachable;
+        }
+    };
     let job = match Job::open(checked, &state) {
         Ok(job) => job,
         Err(error) => {
@@ -87,13 +96,13 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         eprintln!("error: cannot watch for signals: {e}");
         return Exit::Failed;
     }
-    if let Some(address) = &arguments.listen {
+    if let Some(listener) = listener {
         let running = Running { name: name.to_string(), handle: handle.clone() };
-        match api::serve_pipeline(address, running) {
+        match api::serve_pipeline(listener, running) {
             Ok(bound) => eprintln!("metrics and probes on http://{bound}"),
             Err(e) => {
-                eprintln!("error: cannot listen on {address}: {e}; --listen 127.0.0.1:0 takes a free port");
-                return Exit::Unreachable;
+                eprintln!("error: cannot serve metrics and probes: {e}");
+                return Exit::Failed;
             }
         }
     }
@@ -121,7 +130,6 @@ pub(super) fn default_state(file: &Path, checked: &Checked) -> PathBuf {
 pub(super) fn refused(error: &JobError) -> Exit {
     match error {
         JobError::Folder(folder::Error::Locked { .. }) => Exit::Locked,
-        JobError::Folder(folder::Error::Io { .. }) => Exit::Failed,
         JobError::Folder(_) => Exit::State,
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// The address of API, metrics and probes; port 0 takes a free one and prints it
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7171")]
+    #[arg(long, value_name = "ADDRESS", value_parser = super::address, default_value = "127.0.0.1:7171")]
     listen: String,
 }
 
@@ -69,7 +69,6 @@ fn refused(error: &StartError) -> Exit {
         StartError::Locked { .. } => Exit::Locked,
         StartError::Listen { .. } => Exit::Unreachable,
         StartError::Token { .. } => Exit::Config,
-        StartError::Registry(_) | StartError::Pipelines(_) => Exit::State,
-        StartError::Io { .. } => Exit::Failed,
+        StartError::Registry(_) | StartError::Pipelines(_) | StartError::Io { .. } => Exit::State,
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Command {
 pub(super) struct Arguments {
     /// The pipeline: its file, or its name together with --brokers
     pipeline: String,
-    /// Brokers, where PIPELINE is a name
+    /// Brokers, where PIPELINE is a name; with a file, instead of those that it names
     #[arg(long, value_name = "HOST:PORT,…")]
     brokers: Option<String>,
     /// How to print it
@@ -54,7 +54,11 @@ pub(super) fn run(command: &Command) -> Exit {
 fn domain(arguments: &Arguments) -> Result<KafkaDomain, Exit> {
     let file = PathBuf::from(&arguments.pipeline);
     if file.is_file() {
-        return from_file(&file);
+        let mut domain = from_file(&file)?;
+        if let Some(brokers) = &arguments.brokers {
+            domain.cluster.brokers.clone_from(brokers);
+        }
+        return Ok(domain);
     }
     let name = weir_core::ids::Name::new(arguments.pipeline.as_str()).map_err(|_| {
         eprintln!("error: {} is neither a pipeline file nor the name of a pipeline", arguments.pipeline);

@@ -102,6 +102,11 @@ pub trait Source: Send {
     /// All splits, in the order of their indices, as of the last poll.
     fn splits(&self) -> Vec<SplitStatus>;
 
+    /// A digest of what lies before the position, for a source of one split whose content may be exchanged under its name.
+    fn tail(&self) -> Option<String> {
+        None
+    }
+
     /// Told after an epoch was committed, for displays outside (the consumer group's lag). Must not block or fail.
     fn on_committed(&mut self, positions: &SourcePositions);
 }

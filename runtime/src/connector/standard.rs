@@ -1,6 +1,6 @@
 //! stdin, stdout and discard: outside every guarantee, and they say so at start. stdin cannot be replayed.
 
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
@@ -10,38 +10,59 @@ use weir_core::record::Batch;
 
 use super::{Error, Polled, ROWS_MAX, Sink, Source, SplitStatus, Waker};
 
-/// Lines from standard input, read by a thread of their own. The queue holds 4 batches; a full one stops the reading.
+/// Lines that the queue holds; a full one stops the reading.
+const QUEUED_MAX: usize = 256;
+
+/// Lines from standard input, read by a thread of their own.
 pub struct Stdin {
-    lines: Receiver<std::io::Result<Vec<u8>>>,
+    lines: Receiver<io::Result<Vec<u8>>>,
     position: i64,
 }
 
 impl Stdin {
-    /// Starts to read.
-    pub fn open(waker: Waker) -> Stdin {
-        let (send, lines) = sync_channel(4 * ROWS_MAX);
+    /// Starts to read. A line of more than `record_max` bytes is handed out cut to one byte more than that, which is what
+    /// makes it a bad record.
+    pub fn open(record_max: usize, waker: Waker) -> Stdin {
+        let (send, lines) = sync_channel(QUEUED_MAX);
         std::thread::spawn(move || {
-            let mut input = std::io::stdin().lock();
-            let mut last = false;
-            while !last {
-                let mut line = Vec::new();
-                let message = match input.read_until(b'\n', &mut line) {
-                    Ok(read) => {
-                        last = read == 0;
-                        Ok(line)
-                    }
-                    Err(e) => {
-                        last = true;
-                        Err(e)
-                    }
-                };
-                if (!last || message.is_err()) && send.send(message).is_err() {
+            let mut input = io::stdin().lock();
+            while let Some(line) = read_line(&mut input, record_max.saturating_add(1)).transpose() {
+                let is_last = line.is_err();
+                if send.send(line).is_err() {
                     return;
                 }
                 waker();
+                if is_last {
+                    return;
+                }
             }
+            // The end is to be seen too.
+            drop(send);
+            waker();
         });
         Stdin { lines, position: 0 }
+    }
+}
+
+/// The next line without its newline, and of a longer one its first `max` bytes; the rest is read and forgotten.
+fn read_line(input: &mut impl BufRead, max: usize) -> io::Result<Option<Vec<u8>>> {
+    let (mut line, mut is_there) = (Vec::new(), false);
+    loop {
+        let chunk = match input.fill_buf() {
+            Ok([]) => return Ok(is_there.then_some(line)),
+            Ok(chunk) => chunk,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        is_there = true;
+        let newline = memchr::memchr(b'\n', chunk);
+        let text = &chunk[..newline.unwrap_or(chunk.len())];
+        line.extend_from_slice(&text[..text.len().min(max - line.len())]);
+        let used = newline.map_or(chunk.len(), |at| at + 1);
+        input.consume(used);
+        if newline.is_some() {
+            return Ok(Some(line));
+        }
     }
 }
 
@@ -58,7 +79,7 @@ impl Source for Stdin {
                     out.push_origin(0, 0, self.position);
                     out.times.push(0);
                     out.keys.push(None);
-                    out.values.push(Some(line.strip_suffix(b"\n").unwrap_or(&line)));
+                    out.values.push(Some(&line));
                 }
                 Ok(Err(e)) => return Err(Error::Transient(format!("cannot read standard input: {e}"))),
                 Err(TryRecvError::Empty) => break,
@@ -82,7 +103,7 @@ pub struct Stdout;
 
 impl Sink for Stdout {
     fn write(&mut self, rows: &Batch, range: Range<usize>) -> Result<usize, Error> {
-        let mut out = std::io::stdout().lock();
+        let mut out = io::stdout().lock();
         let mut line = Vec::with_capacity(rows.values.data.len() + range.len());
         for slot in range.clone() {
             line.extend_from_slice(rows.values.get(slot).unwrap_or(b"null"));
@@ -118,5 +139,22 @@ impl Sink for Discard {
 
     fn on_released(&mut self, _: Epoch) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_line_over_the_limit_only_so_much_is_kept_as_shows_that_it_is() {
+        let text = [&b"one\n\n"[..], &vec![b'x'; 5 << 20], b"\nlast"].concat();
+        let mut input = io::BufReader::new(&text[..]);
+        let mut lines = Vec::new();
+        while let Some(line) = read_line(&mut input, 11).unwrap() {
+            assert!(line.capacity() <= 64, "{} bytes are kept", line.capacity());
+            lines.push(line);
+        }
+        assert_eq!(lines, [&b"one"[..], b"", b"xxxxxxxxxxx", b"last"]);
     }
 }

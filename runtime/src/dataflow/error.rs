@@ -8,8 +8,10 @@ use crate::connector;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A record that `on_error = "fail"` does not let pass.
-    #[error("node `{node}`: {what}, record {origin}{key}")]
+    #[error("{role} `{node}`: {what}, record {origin}{key}")]
     Record {
+        /// `source`, `node` or `sink`.
+        role: &'static str,
         /// Node whose policy it is.
         node: Name,
         /// What is wrong with the record.

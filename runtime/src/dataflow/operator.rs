@@ -317,7 +317,8 @@ impl OperatorNode {
 
     /// A record that cannot be processed.
     fn refuse(&mut self, batch: &Batch, slot: usize, key: Option<&[u8]>, what: &str) -> Result<(), Error> {
-        let error = || record_error(&self.settings.node, batch, slot, key, self.settings.origin.as_deref(), what);
+        let error =
+            || record_error(("node", &self.settings.node), batch, slot, key, self.settings.origin.as_deref(), what);
         if self.settings.on_error == OnError::Skip {
             self.metrics.skipped.add(1);
             tracing::debug!("skipped: {}", error());
@@ -420,6 +421,7 @@ impl OperatorNode {
             return Ok(());
         }
         Err(Error::Record {
+            role: "node",
             node: self.settings.node.clone(),
             what: self.says(&failure),
             origin: format!("timer at {time}"),
@@ -454,7 +456,7 @@ fn halves(range: Range<usize>, slot: Option<u32>) -> [Range<usize>; 3] {
 
 /// A bad record, with all that finds it again.
 pub(super) fn record_error(
-    node: &Name,
+    (role, node): (&'static str, &Name),
     batch: &Batch,
     slot: usize,
     key: Option<&[u8]>,
@@ -467,6 +469,7 @@ pub(super) fn record_error(
         (None, _) => format!("with time {}", batch.times.get(slot).copied().unwrap_or_default()),
     };
     Error::Record {
+        role,
         node: node.clone(),
         what: what.to_owned(),
         origin,

@@ -110,7 +110,7 @@ impl SinkNode {
                     // The writer took what lies before the row.
                     self.metrics.records_out[0].add((slot - from) as u64);
                     if self.on_error == OnError::Fail {
-                        return Err(record_error(&self.name, batch, slot, None, None, &message));
+                        return Err(record_error(("sink", &self.name), batch, slot, None, None, &message));
                     }
                     self.metrics.skipped.add(1);
                     from = slot + 1;

@@ -187,7 +187,8 @@ impl SourceNode {
                 fault += 1;
                 if self.settings.on_error == OnError::Fail {
                     let source = self.settings_topic(&packet.batch, *slot);
-                    return Err(record_error(&self.settings.node, &packet.batch, *slot, None, source.as_deref(), what));
+                    let at = ("source", &self.settings.node);
+                    return Err(record_error(at, &packet.batch, *slot, None, source.as_deref(), what));
                 }
                 self.metrics.skipped.add(1);
             }
@@ -281,6 +282,7 @@ impl SourceNode {
             split: split.split,
             position: split.position,
             end: split.end,
+            tail: self.reader.tail(),
             largest_time: self.watermarks.as_ref().and_then(|w| w.largest(i)),
         });
         SourcePositions { identity: self.reader.identity(), splits: splits.collect(), watermark: self.sent }

@@ -1,6 +1,7 @@
 //! Builds what an attempt runs: sources at their restored positions, guests over their restored state, sinks. Owns the step
 //! from a plan to objects; nothing runs here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
@@ -14,7 +15,7 @@ use weir_core::watermark::Watermarks;
 
 use super::authority::{Shared, cluster};
 use super::authority_thread::failure;
-use super::job::Job;
+use super::job::{Job, guest_settings};
 use super::writer::Restored;
 use crate::connector::file::{FileSink, FileSource};
 use crate::connector::generator::Generator;
@@ -24,7 +25,7 @@ use crate::dataflow::{
     Command, Edge, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings,
     SinkNode, SourceNode, SourceSettings,
 };
-use crate::guest::{self, Instance, Limits, Measured};
+use crate::guest::{Instance, Measured};
 
 /// Rows of the next epoch that may wait while a commit is under way, bytes.
 const HOLD_BYTES: usize = 64 << 20;
@@ -89,6 +90,18 @@ pub(super) fn assemble(
         .map(|vertex| vertex.outputs.iter().map(|id| plan.output(*id).consumers.iter().map(edge).collect()).collect())
         .collect();
     Ok(Assembled { nodes, edges, commands, inbox, metrics: Arc::new(Metrics { nodes: metrics }) })
+}
+
+/// Whether the sources still are what was read up to these positions, where that can be known without opening them for
+/// good. Changes nothing.
+pub(super) fn check_sources(job: &Job, positions: &BTreeMap<Name, SourcePositions>) -> Result<(), Failure> {
+    for source in &job.pipeline().sources {
+        if let (SourceKind::File { path }, Some(restored)) = (&source.kind, positions.get(&source.name)) {
+            FileSource::check_restored(&path.resolved, &path.written, restored)
+                .map_err(|error| at(&source.name, error))?;
+        }
+    }
+    Ok(())
 }
 
 fn policy(policy: Policy) -> OnError {
@@ -156,7 +169,7 @@ fn reader(
         SourceKind::File { path } => {
             Box::new(FileSource::open(&path.resolved, &path.written, spec.record_bytes_max as usize, positions)?)
         }
-        SourceKind::Stdin => Box::new(Stdin::open(Arc::clone(waker))),
+        SourceKind::Stdin => Box::new(Stdin::open(spec.record_bytes_max as usize, Arc::clone(waker))),
         SourceKind::Kafka(kafka) => {
             let settings = kafka::SourceSettings {
                 pipeline: job.pipeline().name.to_string(),
@@ -192,18 +205,7 @@ fn operator_node(
             KeyFrom::Extracted(index) => Some(KeyExtraction::Json(plan.output(channel.from).keys[index].clone())),
         };
     }
-    let settings = guest::Settings {
-        pipeline: job.pipeline().name.clone(),
-        node: vertex.name.clone(),
-        config: spec.config.to_string(),
-        secrets: spec.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())).collect(),
-        limits: Limits::new(
-            spec.limits.memory_bytes as usize,
-            spec.limits.call_timeout,
-            spec.limits.record_bytes_max as usize,
-        ),
-        measured: Arc::clone(&metrics.measured),
-    };
+    let settings = guest_settings(job.pipeline(), spec, Arc::clone(&metrics.measured));
     let (state, watermark) = restored.take_state(&vertex.name).ok_or_else(|| bug("its state was not restored"))?;
     let instance = Instance::start(operator, settings, state).map_err(|failed| Failure {
         class: Class::Guest,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_core::domain::{Failure, Start};
+use weir_core::domain::{Failure, Settings};
 use weir_core::graph::spec::{self, KafkaSink, Pipeline, SinkKind};
 use weir_core::ids::Name;
 
@@ -55,13 +55,18 @@ pub(super) fn transaction_timeout(job: &Job) -> Option<Duration> {
 }
 
 /// The authority of the plan, after its preflight.
-pub(super) fn open(job: &Job, start: Start) -> Result<(Box<dyn Authority>, Shared), Failure> {
+pub(super) fn open(job: &Job, settings: &Settings) -> Result<(Box<dyn Authority>, Shared), Failure> {
+    // Later starts find out when they read on; the first one leaves nothing behind.
+    if job.folder.is_new() && settings.attempt == 0 {
+        super::clusters::check_source_topics(job.pipeline()).map_err(failure)?;
+    }
     let Some(domain) = kafka_domain(job.pipeline()) else {
-        return Ok((Box::new(Current::new(&job.folder, start.is_reset())), Shared { producer: None }));
+        return Ok((Box::new(Current::new(&job.folder, settings.start.is_reset())), Shared { producer: None }));
     };
     super::clusters::check_one_cluster(job.pipeline()).map_err(failure)?;
     let opened = kafka::open(&domain).map_err(failure)?;
-    for warning in &opened.warnings {
+    // Said once, not at each restart.
+    for warning in opened.warnings.iter().filter(|_| settings.attempt == 0) {
         tracing::warn!("{warning}");
     }
     Ok((Box::new(opened.authority), Shared { producer: Some(opened.producer) }))

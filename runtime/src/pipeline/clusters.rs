@@ -1,7 +1,7 @@
-//! Whether all Kafka sinks of a pipeline write to one cluster: one transaction cannot span two. Two addresses may be one
-//! cluster, so the brokers are asked for its id. Changes nothing.
+//! What only brokers can tell before a start: whether all Kafka sinks of a pipeline write to one cluster (one transaction
+//! cannot span two, and two addresses may be one cluster), and whether the topics of its sources exist. Changes nothing.
 
-use weir_core::graph::spec::{KafkaClient, Pipeline, SinkKind};
+use weir_core::graph::spec::{KafkaClient, Pipeline, SinkKind, SourceKind};
 use weir_core::ids::Name;
 
 use super::authority::cluster;
@@ -33,11 +33,26 @@ pub fn check_one_cluster(pipeline: &Pipeline) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a source whose topic is not there.
+pub fn check_source_topics(pipeline: &Pipeline) -> Result<(), Error> {
+    for source in &pipeline.sources {
+        if let SourceKind::Kafka(kafka) = &source.kind {
+            kafka::check_source(&cluster(&kafka.client), &kafka.topic)
+                .map_err(|error| named(error, |why| format!("`{}`: {why}", source.name)))?;
+        }
+    }
+    Ok(())
+}
+
 fn id((name, client): &(Name, KafkaClient)) -> Result<String, Error> {
-    let at = |why: String| format!("sink `{name}`: {why}");
-    kafka::cluster_id(&cluster(client)).map_err(|error| match error {
+    kafka::cluster_id(&cluster(client)).map_err(|error| named(error, |why| format!("sink `{name}`: {why}")))
+}
+
+/// An error with the end that it is about.
+fn named(error: Error, at: impl Fn(String) -> String) -> Error {
+    match error {
         Error::Unreachable(why) => Error::Unreachable(at(why)),
         Error::Config(why) => Error::Config(at(why)),
         other => other,
-    })
+    }
 }

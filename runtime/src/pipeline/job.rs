@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use weir_core::graph::fault::Fault;
 use weir_core::graph::plan::{Authority, Plan, Ports};
-use weir_core::graph::spec::{Guarantee, OperatorRef, Pipeline};
+use weir_core::graph::spec::{Guarantee, Node, OperatorRef, Pipeline};
 use weir_core::ids::Name;
 
 use super::folder::Folder;
 use super::snapshot_store::SnapshotStore;
-use crate::guest::{Engine, Operator};
+use crate::guest::{self, Engine, Limits, Measured, Operator};
 
 /// Gives the bytes of an operator that is named `name@version`.
 pub type Lookup<'a> = dyn Fn(&Name, &str) -> Result<Vec<u8>, String> + 'a;
@@ -61,6 +62,26 @@ impl Checked {
             }
         }
     }
+
+    /// What would stop the first start beyond that: files that are not there, operators that refuse their configuration.
+    /// Whoever only deletes a pipeline need not ask.
+    pub fn rehearse(self) -> Result<Checked, Vec<Fault>> {
+        let faults = super::rehearsal::faults(&self);
+        if faults.is_empty() { Ok(self) } else { Err(faults) }
+    }
+}
+
+/// Where a node's guest runs and what it may use.
+pub(super) fn guest_settings(pipeline: &Pipeline, node: &Node, measured: Arc<[Measured]>) -> guest::Settings {
+    let limits = &node.limits;
+    guest::Settings {
+        pipeline: pipeline.name.clone(),
+        node: node.name.clone(),
+        config: node.config.to_string(),
+        secrets: node.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())).collect(),
+        limits: Limits::new(limits.memory_bytes as usize, limits.call_timeout, limits.record_bytes_max as usize),
+        measured,
+    }
 }
 
 type Refusal = (&'static str, String, Option<String>);
@@ -98,8 +119,8 @@ fn read_component(path: &Path, written: &str) -> Result<Vec<u8>, Refusal> {
             None,
         ));
     }
-    if metadata.len() > crate::guest::COMPONENT_BYTES_MAX as u64 {
-        let (bytes, max) = (metadata.len(), crate::guest::COMPONENT_BYTES_MAX);
+    if metadata.len() > guest::COMPONENT_BYTES_MAX as u64 {
+        let (bytes, max) = (metadata.len(), guest::COMPONENT_BYTES_MAX);
         return Err(("weir::operator::refused", format!("{written} has {bytes} bytes; the limit is {max}"), None));
     }
     std::fs::read(path)
@@ -107,7 +128,7 @@ fn read_component(path: &Path, written: &str) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The parts of JSON Schema that an operator's config is checked against: required and known properties, and their types.
-fn config_faults(node: &weir_core::graph::spec::Node, operator: &Operator) -> Vec<Fault> {
+fn config_faults(node: &Node, operator: &Operator) -> Vec<Fault> {
     let Some(schema) = &operator.descriptor().config_schema else { return Vec::new() };
     let schema: serde_json::Value = match serde_json::from_str(schema) {
         Ok(schema) => schema,

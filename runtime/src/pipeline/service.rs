@@ -134,7 +134,11 @@ impl Service {
                 facts.restarts += 1;
                 facts.problem = Some(ending.why.clone());
             });
-            tracing::warn!("{}; restart {attempts} in {:.1} s", ending.why, backoff.as_secs_f64());
+            let said = match equal {
+                1 => ending.why,
+                _ => format!("the same failure, {equal} times now"),
+            };
+            tracing::warn!("{said}; restart {attempts} in {:.1} s", backoff.as_secs_f64());
             if self.wait(backoff) {
                 self.status.update(|facts| facts.state = State::Stopped);
                 return Outcome {

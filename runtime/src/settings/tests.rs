@@ -281,6 +281,15 @@ fn what_comes_later_says_so() {
 }
 
 #[test]
+fn a_wrong_value_has_the_caret_and_not_its_key() {
+    let node = format!("{ENDS}[nodes.n]\noperator = \"o@1\"\ninputs = [\"in\"]\n");
+    for (line, column) in [("parallelism = 2", 15), ("capabilities = [\"x\"]", 16), ("key = { json = \"ip\" }", 16)] {
+        let Err(refused) = toml(&format!("{node}{line}\n")) else { panic!("{line}") };
+        assert_eq!(refused.entries()[0].column, Some(column), "{line}");
+    }
+}
+
+#[test]
 fn each_value_is_checked_where_it_stands() {
     let node = "[nodes.n]\noperator = \"o@1\"\ninputs = [\"in\"]\n";
     let kafka = "[sources.k]\ntype = \"kafka\"\ntopic = \"t\"\n";

@@ -104,6 +104,11 @@ impl KeyedState {
         &self.call.ordinals
     }
 
+    /// The name of a declared state.
+    pub fn name(&self, state: usize) -> Option<&str> {
+        self.states.get(state).map(|declared| declared.spec.name.as_str())
+    }
+
     /// The kind of a declared state.
     #[inline]
     pub fn kind(&self, state: usize) -> Option<Kind> {

@@ -75,6 +75,9 @@ pub struct SplitPosition {
     /// Where a bounded read ends (exclusive), fixed by the first commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<i64>,
+    /// Digest of what lies before the position, where the source's content could be exchanged for another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<String>,
     /// The largest event time seen, before the bound is taken off. What was late before a kill is late after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub largest_time: Option<i64>,

@@ -6,5 +6,5 @@ mod sink;
 mod source;
 
 pub use publish::Folders;
-pub use sink::FileSink;
+pub use sink::{FileSink, check_folder};
 pub use source::FileSource;

@@ -54,6 +54,17 @@ impl FileSink {
     }
 }
 
+/// Whether a file sink could write here: a folder, or nothing yet. Makes nothing.
+pub fn check_folder(folder: &Path) -> Result<(), String> {
+    // The first that is there decides; below it folders are made.
+    match folder.ancestors().find_map(|path| Some((path, std::fs::metadata(path).ok()?))) {
+        Some((path, found)) if !found.is_dir() => {
+            Err(format!("{} is a file; a file sink writes into a folder", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Sink for FileSink {
     fn write(&mut self, rows: &Batch, range: Range<usize>) -> Result<usize, Error> {
         if self.part.is_none() && !range.is_empty() {

@@ -3,6 +3,7 @@
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ struct Shared {
     brokers: String,
     /// The newest error of the connection, for messages.
     trouble: Mutex<Option<(Code, String)>>,
+    /// A broker has answered once, here or to a client before this one. Until then whoever waits for it says why it does not.
+    was_reached: AtomicBool,
 }
 
 /// What the client is for.
@@ -47,7 +50,8 @@ impl Client {
     /// Makes the handle and its threads. No broker is asked.
     pub(super) fn new(role: Role, cluster: &Cluster, properties: &Properties) -> Result<Client, Error> {
         let conf = Conf::new(properties)?;
-        let shared = Shared { brokers: cluster.brokers.clone(), trouble: Mutex::new(None) };
+        let shared =
+            Shared { brokers: cluster.brokers.clone(), trouble: Mutex::new(None), was_reached: AtomicBool::new(false) };
         let shared = NonNull::from(Box::leak(Box::new(shared)));
         let mut reason = [0 as c_char; 512];
         // SAFETY: `conf` is live and consumed only where the handle was made; the opaque outlives the handle.
@@ -91,6 +95,11 @@ impl Client {
         &self.shared().brokers
     }
 
+    /// From now on a connection that fails is news.
+    pub(super) fn note_reached(&self) {
+        self.shared().was_reached.store(true, Ordering::Relaxed);
+    }
+
     /// The newest error of the connection. Serves the error queue first, for handles that nobody polls.
     pub(super) fn trouble(&self) -> Option<(Code, String)> {
         self.shared().trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -112,7 +121,10 @@ impl Client {
             let left = deadline.saturating_duration_since(clock::now());
             let slice = left.min(Duration::from_millis(500));
             match self.ask_metadata(scope, slice) {
-                Ok(metadata) => return Ok(metadata),
+                Ok(metadata) => {
+                    self.note_reached();
+                    return Ok(metadata);
+                }
                 Err(code) => {
                     // SAFETY: serves the error call-back on this thread; consumers here are not polled elsewhere yet.
                     unsafe { sys::rd_kafka_poll(self.native(), 0) };
@@ -248,10 +260,13 @@ unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, err: c_int, reason: *cons
     }
 }
 
-unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, fac: *const c_char, line: *const c_char) {
+unsafe extern "C" fn on_log(client: *const sys::rd_kafka_t, level: c_int, fac: *const c_char, line: *const c_char) {
     let (facility, line) = (text(fac), text(line));
     // What a broker says for its first seconds, and what the client tries again by itself.
-    let is_passing = line.contains("Coordinator load in progress");
+    // SAFETY: librdkafka gives its own handle; the opaque is the client's `Shared`, which outlives it, or not set yet.
+    let shared = unsafe { sys::rd_kafka_opaque(client).cast::<Shared>().as_ref() };
+    let is_awaited = facility == "FAIL" && shared.is_none_or(|shared| !shared.was_reached.load(Ordering::Relaxed));
+    let is_passing = is_awaited || line.contains("Coordinator load in progress");
     match level {
         _ if is_passing => tracing::debug!(target: "weir::kafka::client", facility, "{line}"),
         0..=3 => tracing::warn!(target: "weir::kafka::client", facility, "{line}"),

@@ -89,6 +89,12 @@ pub fn cluster_id(cluster: &Cluster) -> Result<String, Error> {
     Admin::connect(cluster, "weir")?.cluster_id()
 }
 
+/// Whether the topic of a source is there and may be seen.
+pub fn check_source(cluster: &Cluster, topic: &str) -> Result<(), Error> {
+    let admin = Admin::connect(cluster, "weir")?;
+    preflight::existing(&admin, cluster, topic, "source").map(drop)
+}
+
 /// Makes a topic, with as many replicas as there are brokers, up to three. One that exists already is left as it is.
 pub fn create_topic(cluster: &Cluster, name: &str, partitions: u32, config: &[(&str, &str)]) -> Result<(), Error> {
     let admin = Admin::connect(cluster, "weir")?;

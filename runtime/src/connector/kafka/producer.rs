@@ -71,6 +71,7 @@ impl Producer {
         let begun = clock::now();
         let properties = properties::producer(domain, id, sizes.batch, sizes.message);
         let client = Client::new(Role::Producer, &domain.cluster, &properties)?;
+        client.note_reached();
         // SAFETY: the queue lives no longer than its client.
         let queue = Queue::own(unsafe { sys::rd_kafka_queue_get_main(client.native()) });
         let inner = Arc::new(Inner {

@@ -63,6 +63,7 @@ impl KafkaSource {
         // Two clients, one after the other: how much a queue may hold depends on how many there are, and cannot be changed.
         let splits = splits::resolve(&client(1)?, settings, restored)?;
         let client = client(splits.len())?;
+        client.note_reached();
         let waker = Box::new(waker);
         let queues = queues(&client, &splits, &waker);
         let is_ended = splits.iter().all(Split::is_ended);

@@ -63,9 +63,17 @@ pub fn list(domain: &Domain) -> Result<Listing, Error> {
 }
 
 /// Fences every id of the pipeline: open transactions of theirs are aborted, and a running owner is deposed of its
-/// producer and starts again.
+/// producer and starts again. An id that nobody ever used would be made by that, so it is refused.
 pub fn abort(domain: &Domain) -> Result<Vec<String>, Error> {
-    let ids = list(domain)?.ids;
+    let Listing { ids, owner, .. } = list(domain)?;
+    if owner.is_none() {
+        return Err(Error::Config(format!(
+            "there is no transactional id `{}` on {}: no pipeline `{}` ever ran there; check its name and the brokers",
+            domain.transactional_id(),
+            domain.cluster.brokers,
+            domain.pipeline
+        )));
+    }
     let shared = SharedProducer::new(BTreeMap::new());
     KafkaAuthority::new(domain.clone(), shared).fence(&ids)?;
     Ok(ids)

@@ -30,7 +30,7 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
             same_length(ords.len(), values.ends.len())?;
             for i in 0..ords.len() {
                 let value = values.get(i);
-                check_size(context, value)?;
+                check_size(context, state, value)?;
                 context.state.value_put(state as usize, ords.get(i), value);
             }
             Ok(())
@@ -58,8 +58,8 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
             same_length(ords.len(), values.ends.len())?;
             for i in 0..ords.len() {
                 let (field, value) = (fields.get(i).unwrap_or_default(), values.get(i));
-                check_size(context, value)?;
-                check_size(context, Some(field))?;
+                check_size(context, state, value)?;
+                check_size(context, state, Some(field))?;
                 context.state.map_put(state as usize, ords.get(i), field, value);
             }
             Ok(())
@@ -145,10 +145,14 @@ fn no_lists<R>() -> Result<R> {
     bail!("no list state is declared")
 }
 
-fn check_size(context: &Context, value: Option<&[u8]>) -> Result<()> {
+fn check_size(context: &Context, state: u32, value: Option<&[u8]>) -> Result<()> {
     let (bytes, max) = (value.map_or(0, <[u8]>::len), context.limits.record);
     if bytes > max {
-        bail!("a state value of {bytes} bytes is over the limit of {max} (`limits.record`)");
+        let name = context.state.name(state as usize).unwrap_or_default();
+        bail!(
+            "a value of {bytes} bytes in state `{name}` is over the limit of {max}, which one value has from the node's \
+             `limits.record`: keep less under one key, or raise it"
+        );
     }
     Ok(())
 }

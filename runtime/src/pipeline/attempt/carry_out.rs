@@ -59,7 +59,7 @@ impl<'a> Attempt<'a> {
         settings: &Settings,
     ) -> Result<Attempt<'a>, Failure> {
         let (number, start) = (settings.attempt, settings.start);
-        let (authority, shared) = authority::open(job, start)?;
+        let (authority, shared) = authority::open(job, settings)?;
         let report = |sender: &SyncSender<Event>| {
             let sender = sender.clone();
             // Nobody listening means that the attempt is over.
@@ -118,11 +118,18 @@ impl<'a> Attempt<'a> {
     /// What `CURRENT` names is checked before anything is written: nobody else can change it, since the folder's lock is
     /// held. Kafka has the last word only once it was fenced and claimed, so there the check comes with the restore.
     fn verify_named(&mut self, fact: Fact) -> Fact {
-        let Fact::Peeked { commit: Some(Commit { snapshot: Some(snapshot), .. }), .. } = &fact else { return fact };
+        let Fact::Peeked { commit: Some(Commit { snapshot: Some(snapshot), kind, .. }), .. } = &fact else {
+            return fact;
+        };
         if self.job.checked.plan.authority != Authority::Current || self.start.is_reset() {
             return fact;
         }
-        match self.writer.verify(snapshot) {
+        let verified = self.writer.verify(snapshot).and_then(|manifest| match kind {
+            // Nothing is read any more.
+            CommitKind::Final => Ok(()),
+            _ => assemble::check_sources(self.job, &manifest.sources),
+        });
+        match verified {
             Ok(()) => fact,
             Err(failure) => Fact::Failed(failure),
         }

@@ -55,8 +55,8 @@ pub enum Error {
         /// How that shows.
         detail: String,
     },
-    /// The file system refuses.
-    #[error("{action} {} failed", path.display())]
+    /// The file system refuses: exit 6.
+    #[error("{action} {} failed: {source}; give a --state that this user may write to", path.display())]
     Io {
         /// What was done.
         action: &'static str,

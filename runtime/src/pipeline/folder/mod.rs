@@ -128,6 +128,11 @@ impl Folder {
         Ok(true)
     }
 
+    /// Whether this is the first start that has it.
+    pub fn is_new(&self) -> bool {
+        self.made.is_some()
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.path

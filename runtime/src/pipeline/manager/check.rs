@@ -1,7 +1,7 @@
 //! What a server asks of a pipeline's text: that it is a pipeline, of the name in its path, and needs nothing of the server
 //! but its registry. Keeps nothing and runs nothing.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use weir_core::graph::fault::Fault;
 use weir_core::graph::spec::{FilePath, OperatorRef, Pipeline, SinkKind, SourceKind};
@@ -10,10 +10,41 @@ use weir_core::ids::Name;
 use super::{Error, Language};
 use crate::pipeline::job::Checked;
 use crate::registry::Registry;
-use crate::settings::{self, Environment, Format};
+use crate::settings::{self, Environment, Format, Loaded};
 
-/// Parses and checks a text; its operators are compiled.
-pub(super) fn check(registry: &Registry, name: &Name, language: Language, text: &str) -> Result<Checked, Error> {
+/// Checks a text that is to run, on a server with this data folder; its operators are compiled and opened.
+pub(super) fn check(
+    (registry, data): (&Registry, &Path),
+    name: &Name,
+    language: Language,
+    text: &str,
+) -> Result<Checked, Error> {
+    let loaded = parse(name, language, text)?;
+    let invalid = |faults| Error::Invalid(loaded.faults(faults));
+    let misfits = misfits(&loaded.spec, data);
+    if !misfits.is_empty() {
+        return Err(invalid(misfits));
+    }
+    load(registry, &loaded).and_then(Checked::rehearse).map_err(invalid)
+}
+
+/// The same for one that is only to be deleted, whatever has become of its files.
+pub(super) fn check_to_delete(
+    registry: &Registry,
+    name: &Name,
+    language: Language,
+    text: &str,
+) -> Result<Checked, Error> {
+    let loaded = parse(name, language, text)?;
+    load(registry, &loaded).map_err(|faults| Error::Invalid(loaded.faults(faults)))
+}
+
+fn load(registry: &Registry, loaded: &Loaded) -> Result<Checked, Vec<Fault>> {
+    let lookup = |name: &Name, version: &str| registry.lookup(name, version);
+    Checked::new(loaded.spec.clone(), registry.engine(), Some(&lookup))
+}
+
+fn parse(name: &Name, language: Language, text: &str) -> Result<Loaded, Error> {
     let (format, file) = match language {
         Language::Toml => (Format::Toml, format!("{name}.toml")),
         Language::Json => (Format::Json, format!("{name}.json")),
@@ -24,18 +55,12 @@ pub(super) fn check(registry: &Registry, name: &Name, language: Language, text: 
     if loaded.spec.name != *name {
         return Err(Error::OtherName { path: name.clone(), file: loaded.spec.name.clone() });
     }
-    let misfits = misfits(&loaded.spec);
-    if !misfits.is_empty() {
-        return Err(Error::Invalid(loaded.faults(misfits)));
-    }
-    let lookup = |name: &Name, version: &str| registry.lookup(name, version);
-    Checked::new(loaded.spec.clone(), registry.engine(), Some(&lookup))
-        .map_err(|faults| Error::Invalid(loaded.faults(faults)))
+    Ok(loaded)
 }
 
-/// What a server does not allow. Files are the server's: a path means what it says only when it is absolute, and operators
-/// come from the registry.
-fn misfits(pipeline: &Pipeline) -> Vec<Fault> {
+/// What a server does not allow. Files are the server's: a path means what it says only when it is absolute, none leads into
+/// its own data folder, and operators come from the registry.
+fn misfits(pipeline: &Pipeline, data: &Path) -> Vec<Fault> {
     let mut faults = Vec::new();
     for node in &pipeline.nodes {
         if let OperatorRef::Path(path) = &node.operator {
@@ -46,8 +71,13 @@ fn misfits(pipeline: &Pipeline) -> Vec<Fault> {
             );
         }
     }
-    let mut relative = |at: String, path: &FilePath| {
-        if !Path::new(&path.written).is_absolute() {
+    let mut file = |at: String, path: &FilePath| {
+        if resolved(&path.resolved).starts_with(data) {
+            let message =
+                format!("{} lies in the server's data folder, which no pipeline may read or write", path.written);
+            let fault = Fault::error("weir::server::data_folder", at, message);
+            faults.push(fault.help("use a folder outside of it"));
+        } else if !Path::new(&path.written).is_absolute() {
             let message =
                 format!("{} is relative, and over HTTP there is no folder that it could be relative to", path.written);
             faults.push(
@@ -58,12 +88,12 @@ fn misfits(pipeline: &Pipeline) -> Vec<Fault> {
     };
     for source in &pipeline.sources {
         if let SourceKind::File { path } = &source.kind {
-            relative(format!("sources.{}.path", source.name), path);
+            file(format!("sources.{}.path", source.name), path);
         }
     }
     for sink in &pipeline.sinks {
         if let SinkKind::File { path } = &sink.kind {
-            relative(format!("sinks.{}.path", sink.name), path);
+            file(format!("sinks.{}.path", sink.name), path);
         }
     }
     for source in pipeline.sources.iter().filter(|source| matches!(source.kind, SourceKind::Stdin)) {
@@ -71,4 +101,57 @@ fn misfits(pipeline: &Pipeline) -> Vec<Fault> {
         faults.push(Fault::error("weir::server::stdin", at, "a server has no stdin to read"));
     }
     faults
+}
+
+/// Where a path leads: links followed and `..` taken, as far as it exists; what is behind that would be made.
+fn resolved(path: &Path) -> PathBuf {
+    let mut at = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(at.pop()),
+            part => at.push(part),
+        }
+        at = at.canonicalize().unwrap_or(at);
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Engine;
+
+    #[test]
+    fn no_pipeline_reads_or_writes_the_data_folder_by_whatever_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().canonicalize().unwrap().join("data");
+        let registry = Registry::open(&data.join("registry"), Engine::new(1).unwrap()).unwrap();
+        std::fs::write(data.join("admin-token"), "secret").unwrap();
+        std::os::unix::fs::symlink(&data, dir.path().join("link")).unwrap();
+        let outside = dir.path().join("in.jsonl");
+        std::fs::write(&outside, "").unwrap();
+        let name = Name::new("a").unwrap();
+        let refused = |source: &Path, sink: &Path| {
+            let (source, sink) = (source.display(), sink.display());
+            let text = format!(
+                "version = 1\nname = \"a\"\n[sources.s]\ntype = \"file\"\npath = \"{source}\"\n[sinks.out]\n\
+                 type = \"file\"\npath = \"{sink}\"\ninputs = [\"s\"]\n"
+            );
+            match check((&registry, &data), &name, Language::Toml, &text) {
+                Err(Error::Invalid(faults)) => faults.to_string(),
+                Err(other) => panic!("{other}"),
+                Ok(_) => String::new(),
+            }
+        };
+        let (token, out) = (data.join("admin-token"), dir.path().join("out"));
+        assert_eq!(refused(&outside, &out), "");
+        for source in [&token, &dir.path().join("link/admin-token"), &data.join("../data/admin-token")] {
+            assert!(refused(source, &out).starts_with("a.toml:5: "), "{}", refused(source, &out));
+        }
+        for sink in ["data/new/out", "link/pipelines/b", "gone/../data", "data"] {
+            let said = refused(&outside, &dir.path().join(sink));
+            assert!(said.contains("lies in the server's data folder"), "{sink}: {said}");
+        }
+        assert_eq!(refused(&outside, &dir.path().join("data-of-others")), "");
+    }
 }

@@ -16,13 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use weir_core::domain::{Class, Start};
 use weir_core::ids::Name;
 
-use self::check::check;
+use self::check::{check, check_to_delete};
 use self::entry::Entry;
 pub use self::entry::View;
 pub use self::record::Language;
-use self::record::{Desired, Record, Records};
+use self::record::{Damaged, Desired, Found, Record, Records};
 use super::job::Job;
 use super::service::{Handle, Service, Settings};
+use super::status::State;
 use crate::crash;
 use crate::registry::Registry;
 use crate::settings::Diagnostics;
@@ -62,6 +63,9 @@ pub enum Error {
     /// It must be stopped first.
     #[error("pipeline `{0}` runs: stop it first")]
     Running(Name),
+    /// What is kept about it cannot be read; nothing of it is touched.
+    #[error("{0}")]
+    Damaged(String),
     /// The disk.
     #[error("{path}: {source}")]
     Io {
@@ -81,6 +85,8 @@ struct Inner {
     records: Records,
     registry: Arc<Registry>,
     entries: Mutex<BTreeMap<Name, Entry>>,
+    /// Pipelines whose record cannot be read, as the start found them.
+    damaged: BTreeMap<Name, Damaged>,
     /// Changed only under the lock of `entries`: from then on nothing is started.
     is_shutting_down: AtomicBool,
 }
@@ -88,15 +94,17 @@ struct Inner {
 impl Manager {
     /// Opens what is kept below `DIR` and starts what was running.
     pub fn open(data: &Path, registry: Arc<Registry>) -> Result<Manager, Error> {
-        let (records, found) = Records::open(data)?;
+        let (records, Found { whole, damaged }) = Records::open(data)?;
+        damaged.iter().for_each(|damaged| tracing::error!("{damaged}"));
         let manager = Manager(Arc::new(Inner {
             data: data.to_owned(),
             records,
             registry,
             entries: Mutex::default(),
+            damaged: damaged.into_iter().filter_map(|damaged| Some((damaged.name.clone()?, damaged))).collect(),
             is_shutting_down: AtomicBool::new(false),
         }));
-        for record in found {
+        for record in whole {
             let mut entry = Entry::new(record);
             let name = entry.record.name.clone();
             entry.before = entry::last_checkpoint(&manager.state(&name));
@@ -123,7 +131,8 @@ impl Manager {
         text: &str,
         if_match: Option<u64>,
     ) -> Result<(View, bool), Error> {
-        let checked = check(&self.0.registry, name, language, text)?;
+        self.is_whole(name.as_str())?;
+        let checked = check((&self.0.registry, &self.0.data), name, language, text)?;
         let mut entries = self.entries();
         if self.is_shutting_down() {
             return Err(Error::ShuttingDown);
@@ -162,11 +171,30 @@ impl Manager {
 
     /// All pipelines, by name.
     pub fn list(&self) -> Vec<View> {
-        self.entries().values().map(Entry::view).collect()
+        let damaged = self.0.damaged.iter().map(|(name, damaged)| View {
+            name: name.clone(),
+            state: State::Failed,
+            revision: 0,
+            last_checkpoint: None,
+            restarts: 0,
+            problem: Some(damaged.to_string()),
+        });
+        let mut views: Vec<View> = self.entries().values().map(Entry::view).chain(damaged).collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// What is damaged is neither shown as something else nor written over.
+    fn is_whole(&self, name: &str) -> Result<(), Error> {
+        match self.0.damaged.iter().find(|(damaged, _)| damaged.as_str() == name) {
+            Some((_, damaged)) => Err(Error::Damaged(damaged.to_string())),
+            None => Ok(()),
+        }
     }
 
     /// One pipeline.
     pub fn get(&self, name: &str) -> Result<View, Error> {
+        self.is_whole(name)?;
         self.entries().get(name).map(Entry::view).ok_or_else(|| Error::Unknown(name.to_owned()))
     }
 
@@ -178,6 +206,7 @@ impl Manager {
 
     /// Asks for a last checkpoint and the end. Kept durably: a stop survives a kill of the server.
     pub fn stop(&self, name: &str) -> Result<View, Error> {
+        self.is_whole(name)?;
         let mut entries = self.entries();
         if self.is_shutting_down() {
             return Err(Error::ShuttingDown);
@@ -200,6 +229,7 @@ impl Manager {
 
     /// Deletes a stopped pipeline: the reset is committed first, then its files go.
     pub fn delete(&self, name: &str) -> Result<(), Error> {
+        self.is_whole(name)?;
         let (record, thread) = {
             let mut entries = self.entries();
             if self.is_shutting_down() {
@@ -249,7 +279,7 @@ impl Manager {
         if !self.state(&record.name).exists() {
             return Ok(());
         }
-        let checked = check(&self.0.registry, &record.name, record.language, &record.text)?;
+        let checked = check_to_delete(&self.0.registry, &record.name, record.language, &record.text)?;
         let job = Job::open(checked, &self.state(&record.name)).map_err(|e| Error::NotReset(e.to_string()))?;
         let (service, _) = Service::new(job, Settings { start: Start::Delete, takeover: true });
         let outcome = service.run();

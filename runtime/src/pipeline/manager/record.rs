@@ -42,23 +42,53 @@ pub(super) struct Record {
     pub(super) ended: Option<String>,
 }
 
+/// A record that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} is damaged: {why}; it is left as it is, and its pipeline does not run: put a good copy there, or move it away, and \
+     start the server again",
+    path.display()
+)]
+pub(super) struct Damaged {
+    /// Whose it is, where its file's name tells.
+    pub(super) name: Option<Name>,
+    path: PathBuf,
+    why: String,
+}
+
+/// What a start finds.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) whole: Vec<Record>,
+    pub(super) damaged: Vec<Damaged>,
+}
+
 /// The records in `DIR/specs`.
 pub(super) struct Records(PathBuf);
 
 impl Records {
-    /// Opens or makes the folder, and reads all that is in it.
-    pub(super) fn open(data: &Path) -> Result<(Records, Vec<Record>), Error> {
+    /// Opens or makes the folder, and reads all that is in it. One that cannot be read is no reason to stop the others.
+    pub(super) fn open(data: &Path) -> Result<(Records, Found), Error> {
         let folder = data.join("specs");
         let io = |source| Error::Io { path: folder.clone(), source };
         fs::create_dir_all(&folder).map_err(io)?;
-        let mut found = Vec::new();
+        let mut found = Found::default();
         for file in fs::read_dir(&folder).map_err(io)? {
             let path = file.map_err(io)?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            let bytes = fs::read(&path).map_err(io)?;
-            found.push(serde_json::from_slice(&bytes).map_err(|e| Error::Io { path, source: e.into() })?);
+            let name = path.file_stem().and_then(|stem| Name::new(stem.to_str()?).ok());
+            let read = fs::read(&path).map_err(|e| e.to_string());
+            let read = read.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).map_err(|e| e.to_string()));
+            match read {
+                Ok(record) if Some(&record.name) == name.as_ref() => found.whole.push(record),
+                Ok(record) => {
+                    let why = format!("it holds the pipeline `{}`, which is not its name", record.name);
+                    found.damaged.push(Damaged { name, path, why });
+                }
+                Err(why) => found.damaged.push(Damaged { name, path, why }),
+            }
         }
         Ok((Records(folder), found))
     }

@@ -36,10 +36,14 @@ impl Manager {
         let state = self.state(&record.name);
         let checked = match checked {
             Some(checked) => Ok(checked),
-            None => check(&self.0.registry, &record.name, record.language, &record.text).map_err(|e| match e {
-                Error::Invalid(faults) => faults.render(Style::Plain),
-                e => e.to_string(),
-            }),
+            None => {
+                check((&self.0.registry, &self.0.data), &record.name, record.language, &record.text).map_err(
+                    |e| match e {
+                        Error::Invalid(faults) => faults.render(Style::Plain),
+                        e => e.to_string(),
+                    },
+                )
+            }
         };
         match checked.and_then(|checked| Job::open(checked, &state).map_err(|e| e.to_string())) {
             Ok(job) => {

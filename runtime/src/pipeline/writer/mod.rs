@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use weir_core::checkpoint::manifest::{CommitKind, NodeSnapshot, SnapshotRef, SourcePositions, StagedPart};
+use weir_core::checkpoint::manifest::{CommitKind, Manifest, NodeSnapshot, SnapshotRef, SourcePositions, StagedPart};
 use weir_core::domain::{Class, Fact, Failure, Inventory, Retire};
 use weir_core::ids::{Epoch, Name, Token};
 
-pub(super) use self::restore::Restored;
+pub(super) use self::restore::{Restored, keyed_state};
 use self::thread::{Worker, collect};
 use super::authority::sink_folders;
 use super::job::Job;
@@ -81,10 +81,10 @@ impl<'a> Writer<'a> {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Checks a snapshot and every file of it. Changes nothing.
-    pub(super) fn verify(&mut self, snapshot: &SnapshotRef) -> Result<(), Failure> {
-        self.verified = Some((snapshot.clone(), restore::verify(self.job, snapshot)?));
-        Ok(())
+    /// Checks a snapshot and every file of it, and gives its manifest. Changes nothing.
+    pub(super) fn verify(&mut self, snapshot: &SnapshotRef) -> Result<&Manifest, Failure> {
+        let verified = restore::verify(self.job, snapshot)?;
+        Ok(&self.verified.insert((snapshot.clone(), verified)).1.manifest)
     }
 
     fn take_verified(&mut self, snapshot: &SnapshotRef) -> Result<Snapshot, Failure> {

@@ -65,7 +65,7 @@ pub(super) fn load(
     let mut states = BTreeMap::new();
     for (node, operator) in &job.checked.operators {
         let watermark = manifest.and_then(|m| m.nodes.get(node)).map_or(i64::MIN, |node| node.watermark);
-        states.insert(node.clone(), (keyed_state(operator.descriptor(), &ids[node]), watermark));
+        states.insert(node.clone(), (keyed_state(operator.descriptor(), |state| ids[node][state].id), watermark));
     }
     let (files, live) = (job.folder.files(), job.folder.live());
     let database = match snapshot {
@@ -116,12 +116,13 @@ pub(super) fn state_ids(job: &Job, manifest: Option<&Manifest>) -> Result<StateI
     Ok(ids)
 }
 
-fn keyed_state(descriptor: &Descriptor, ids: &BTreeMap<String, StateId>) -> KeyedState {
+/// The empty state of an operator. `id` gives the id of a state by its name.
+pub(in crate::pipeline) fn keyed_state(descriptor: &Descriptor, id: impl Fn(&str) -> u16) -> KeyedState {
     let spec = |state: &crate::guest::StateDecl| StateSpec {
         name: state.name.clone(),
         kind: if state.kind == "map" { Kind::Map } else { Kind::Value },
         version: state.version,
-        id: ids[&state.name].id,
+        id: id(&state.name),
     };
-    KeyedState::new(descriptor.states.iter().map(spec).collect(), ids[TIMERS].id)
+    KeyedState::new(descriptor.states.iter().map(spec).collect(), id(TIMERS))
 }

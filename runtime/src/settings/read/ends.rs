@@ -147,7 +147,7 @@ fn kafka_source(table: &mut Table<'_>, reader: &mut Reader<'_>) -> KafkaSource {
 /// `"earliest"`, `"latest"`; positions by time or offset come later.
 fn start(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Start> {
     if field.tree().entries().is_some() {
-        field.report_later(reader, "a start by time or offset");
+        field.report_value_later(reader, "a start by time or offset");
         return None;
     }
     field.choice(reader, &[("earliest", Some(Start::Earliest)), ("latest", Some(Start::Latest)), ("committed", None)])

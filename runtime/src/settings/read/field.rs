@@ -85,10 +85,19 @@ impl<'t> Field<'t> {
         reader.error(self.problem("weir::config::invalid_value", message).help(help), self.span());
     }
 
-    /// Says that this is known and not there yet.
+    /// Says that this key is known and not there yet.
     pub(super) fn report_later(&self, reader: &mut Reader<'_>, what: &str) {
+        self.later_at(reader, what, self.name_span());
+    }
+
+    /// The same of the value, where the key has others.
+    pub(super) fn report_value_later(&self, reader: &mut Reader<'_>, what: &str) {
+        self.later_at(reader, what, self.span());
+    }
+
+    fn later_at(&self, reader: &mut Reader<'_>, what: &str, span: Option<Span>) {
         let fault = self.problem("weir::config::later", format!("`{}` comes later ({what})", self.key));
-        reader.error(fault.help("this version does not have it yet: take it out"), self.name_span());
+        reader.error(fault.help("this version does not have it yet: take it out"), span);
     }
 
     /// The text without replaced references: what may be shown.

@@ -39,7 +39,7 @@ pub(super) fn node(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>) -
     if let Some(field) = table.field("capabilities")
         && field.items().is_none_or(|items| !items.is_empty())
     {
-        field.report_later(reader, "anything beyond state, timers and logs");
+        field.report_value_later(reader, "anything beyond state, timers and logs");
     }
     table.later(reader, "previous_name", "renaming a node with its state");
     let operator = operator

@@ -81,7 +81,7 @@ impl<'t> Table<'t> {
         if let Some(field) = self.field("parallelism")
             && field.integer(reader, 1..=i64::from(u16::MAX)).is_some_and(|n| n > 1)
         {
-            field.report_later(reader, "more than one subtask");
+            field.report_value_later(reader, "more than one subtask");
         }
     }
 

@@ -83,11 +83,11 @@ fn pointers_parse(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
     }
 }
 
-/// Where the key of an input stands.
+/// Where the pointer to the key of an input stands.
 fn key_path(node: &str, port: Option<&str>) -> String {
     match port {
-        Some(port) => format!("nodes.{node}.key.{port}"),
-        None => format!("nodes.{node}.key"),
+        Some(port) => format!("nodes.{node}.key.{port}.json"),
+        None => format!("nodes.{node}.key.json"),
     }
 }
 

@@ -152,7 +152,7 @@ fn pointers_and_logins_are_looked_at() {
     assert_eq!(
         faults(&wrong),
         [
-            "nodes.count.key: \"/~2\" is not a JSON pointer: ~ is written ~0, and / within a name ~1",
+            "nodes.count.key.json: \"/~2\" is not a JSON pointer: ~ is written ~0, and / within a name ~1",
             "sinks.out.security: sasl_ssl needs mechanism, username and password",
             "sources.src.event_time.json: \"ts\" is not a JSON pointer: it does not start with /",
         ]

@@ -89,7 +89,7 @@ fn reading_begins_where_the_settings_say_and_new_partitions_from_their_first_rec
     let at = |i: i64| 1_700_000_000_000 + i;
     assert_eq!(stand(Start::Timestamp(at(5)), Some(Until::Timestamp(at(9)))), [(3, Some(5)), (2, Some(4))]);
 
-    let split = SplitPosition { split: format!("{topic}/1"), position: 8, end: None, largest_time: None };
+    let split = SplitPosition { split: format!("{topic}/1"), position: 8, end: None, tail: None, largest_time: None };
     let known = SourcePositions { identity: format!("kafka:{topic}"), splits: vec![split], watermark: 0 };
     let settings = SourceSettings { start: Start::Latest, ..source_settings(&topic) };
     let mut source = KafkaSource::open(&settings, Some(&known), waker().0).expect("a source");
@@ -127,7 +127,7 @@ fn committed_positions_show_as_lag_of_the_group_and_are_never_read() {
 }
 
 fn split_at(topic: &str, position: i64) -> SplitPosition {
-    SplitPosition { split: format!("{topic}/0"), position, end: None, largest_time: None }
+    SplitPosition { split: format!("{topic}/0"), position, end: None, tail: None, largest_time: None }
 }
 
 fn positions(source: &KafkaSource) -> SourcePositions {
@@ -135,6 +135,7 @@ fn positions(source: &KafkaSource) -> SourcePositions {
         split: s.split,
         position: s.position,
         end: s.end,
+        tail: None,
         largest_time: None,
     };
     let splits = source.splits().into_iter().map(split).collect();
@@ -147,7 +148,13 @@ fn offsets_that_retention_has_removed_stop_the_pipeline_with_both_offsets() {
     fill(&topic, 3);
     let at = |position| SourcePositions {
         identity: format!("kafka:{topic}"),
-        splits: vec![SplitPosition { split: format!("{topic}/0"), position, end: None, largest_time: None }],
+        splits: vec![SplitPosition {
+            split: format!("{topic}/0"),
+            position,
+            end: None,
+            tail: None,
+            largest_time: None,
+        }],
         watermark: 0,
     };
     let refusal = |position| {
