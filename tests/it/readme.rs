@@ -51,10 +51,8 @@ fn from_kafka_to_kafka_with_a_kill_in_between() {
     let broker = Broker::start();
     let make = format!("KAFKA={}", broker.folder().display());
     let mut shell = clone.shell(&block(MAIN, "From Kafka to Kafka"), &[("MAKEFLAGS", &make)]);
-    shell.wait_for_statement("weir run examples/ip-count/kafka.toml             #");
-    // On a slow machine the first one may have been killed before it said anything.
-    let before = shell.warnings(COMMITS);
-    shell.wait_for_warnings(COMMITS, before + 1);
+    // On a slow machine the first start may have been killed before it said anything: only what the second says counts.
+    shell.wait_for_warning_after("$ weir run examples/ip-count/kafka.toml             #", COMMITS);
     shell.wait_for_rows(&broker, "ip_count_sink");
     shell.interrupt();
     let shown = rows(&shell.finish().stdout);
@@ -112,8 +110,7 @@ fn the_example_on_kafka() {
     }
     clone.shell("weir build examples/ip-count", &[]).finish();
     let mut shell = clone.shell(&block(EXAMPLE, "On Kafka"), &[("KAFKA_BROKERS", broker.brokers())]);
-    shell.wait_for_statement("weir run examples/ip-count/kafka.toml");
-    shell.wait_for_warnings(COMMITS, 1);
+    shell.wait_for_warning_after("$ weir run examples/ip-count/kafka.toml", COMMITS);
     shell.wait_for_rows(&broker, "ip_count_sink");
     shell.interrupt();
     assert!(!rows(&shell.finish().stdout).is_empty());
@@ -244,20 +241,15 @@ impl Shell {
         self.process.as_mut().expect("only `finish` takes it")
     }
 
+    /// Waits until weir has warned of something behind this statement.
     #[track_caller]
-    fn wait_for_statement(&mut self, statement: &str) {
-        self.process().wait_for_line(DEADLINE, &format!("$ {statement}"));
-    }
-
-    /// How often weir has warned of something so far.
-    fn warnings(&mut self, words: &str) -> usize {
-        self.process().stderr().lines().filter(|line| line.contains("WARN") && line.contains(words)).count()
-    }
-
-    /// Waits until weir has warned so many times: each start does it once.
-    #[track_caller]
-    fn wait_for_warnings(&mut self, words: &str, times: usize) {
-        wait_until(DEADLINE, words, || self.warnings(words) >= times);
+    fn wait_for_warning_after(&mut self, statement: &str, words: &str) {
+        self.process().wait_for_line(DEADLINE, statement);
+        wait_until(DEADLINE, words, || {
+            let said = self.process().stderr();
+            let behind = said.rsplit_once(statement).map_or("", |(_, behind)| behind);
+            behind.lines().any(|line| line.contains("WARN") && line.contains(words))
+        });
     }
 
     #[track_caller]
