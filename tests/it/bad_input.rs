@@ -421,7 +421,7 @@ fn sigterm_commits_what_was_read_and_the_next_run_does_the_rest() {
     process.wait_for_line(SOON, "metrics and probes on");
     let staged = || {
         let parts = fs::read_dir(place.path("out/.staging")).into_iter().flatten();
-        parts.flatten().count()
+        parts.flatten().filter(|part| part.path().extension().is_some_and(|end| end == "jsonl")).count()
     };
     wait_until(SOON, "rows were written", || staged() > 0);
     assert_eq!(place.rows("out"), [""; 0], "nothing is visible before it is committed");

@@ -13,6 +13,7 @@ mod place;
 mod readme;
 mod serve;
 mod serve_again;
+mod sink_folder;
 mod state;
 mod terminal;
 mod tidy;

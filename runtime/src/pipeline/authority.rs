@@ -65,10 +65,7 @@ pub(super) fn open(job: &Job, settings: &Settings) -> Result<(Box<dyn Authority>
     };
     super::clusters::check_one_cluster(job.pipeline()).map_err(failure)?;
     let opened = kafka::open(&domain).map_err(failure)?;
-    // Said once, not at each restart.
-    for warning in opened.warnings.iter().filter(|_| settings.attempt == 0) {
-        tracing::warn!("{warning}");
-    }
+    job.warned.call_once(|| opened.warnings.iter().for_each(|warning| tracing::warn!("{warning}")));
     Ok((Box::new(opened.authority), Shared { producer: Some(opened.producer) }))
 }
 
@@ -106,5 +103,6 @@ pub(super) fn sink_folders(job: &Job) -> connector::file::Folders {
         SinkKind::File { path } => Some((sink.name.clone(), path.resolved.clone())),
         _ => None,
     };
-    connector::file::Folders::new(job.pipeline().sinks.iter().filter_map(folder).collect::<BTreeMap<_, _>>())
+    let folders = job.pipeline().sinks.iter().filter_map(folder).collect::<BTreeMap<_, _>>();
+    connector::file::Folders::new(folders, job.folder.lineage(), job.folder.published())
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use weir_core::graph::fault::Fault;
 use weir_core::graph::plan::{Authority, Plan, Ports};
@@ -153,6 +153,8 @@ pub struct Job {
     pub folder: Folder,
     /// Its snapshots.
     pub store: SnapshotStore,
+    /// What the brokers' settings are warned of: once, not at each restart.
+    pub(super) warned: Once,
 }
 
 impl Job {
@@ -160,7 +162,7 @@ impl Job {
     pub fn open(checked: Checked, state: &Path) -> Result<Job, Error> {
         let folder = Folder::open(state, &checked.pipeline.name)?;
         let store = SnapshotStore::new(&folder.checkpoints());
-        Ok(Job { checked, folder, store })
+        Ok(Job { checked, folder, store, warned: Once::new() })
     }
 
     /// A start that came to nothing takes back the state folder that it made. Not behind a CLAIM in Kafka, which names this

@@ -15,10 +15,12 @@ pub(super) fn this_process() -> Owner {
     }
 }
 
-/// Whether the process that wrote this CLAIM ran on this boot of this host and is no more.
+/// Whether whoever wrote this CLAIM ran on this boot of this host and is no more: its process is gone, or is this one, which
+/// runs one attempt of a pipeline at a time.
 pub(super) fn is_gone(claim: &Claim) -> bool {
     let ours = boot_id();
-    !ours.is_empty() && claim.boot_id == ours && started_at(claim.pid) != Some(claim.started_at)
+    let lives = || claim.pid != std::process::id() && started_at(claim.pid) == Some(claim.started_at);
+    !ours.is_empty() && claim.boot_id == ours && !lives()
 }
 
 fn boot_id() -> String {
@@ -61,7 +63,14 @@ mod tests {
             started_at,
             build: String::new(),
         };
-        assert!(!is_gone(&claim(owner.pid, owner.started_at, &owner.boot_id)), "we live");
+        assert!(
+            is_gone(&claim(owner.pid, owner.started_at, &owner.boot_id)),
+            "our own attempt before this one has ended"
+        );
+        let parent = std::os::unix::process::parent_id();
+        let since = started_at(parent).unwrap();
+        assert!(!is_gone(&claim(parent, since, &owner.boot_id)), "another process lives");
+        assert!(is_gone(&claim(parent, since - 10_000, &owner.boot_id)), "its pid was another's");
         assert!(is_gone(&claim(owner.pid, owner.started_at - 10_000, &owner.boot_id)), "our pid was another's");
         assert!(
             !is_gone(&claim(owner.pid, owner.started_at - 10_000, "another boot")),

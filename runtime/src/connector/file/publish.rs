@@ -2,8 +2,10 @@
 //! is committed, renamed again at restore, and swept when no commit ever named them. Deletes from positive lists only.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use weir_core::checkpoint::manifest::StagedPart;
 use weir_core::ids::{Epoch, Name, Token};
@@ -36,23 +38,96 @@ fn is_part(name: &str) -> bool {
     digits.is_some_and(|digits| digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// Whose folder it is: a file in the staging folder, locked by the process that writes there.
+const OWNER: &str = "owner";
+
 /// The folders of a pipeline's file sinks.
 #[derive(Debug, Clone, Default)]
-pub struct Folders(BTreeMap<Name, PathBuf>);
+pub struct Folders {
+    folders: BTreeMap<Name, PathBuf>,
+    /// Names the pipeline and its state.
+    lineage: String,
+    /// A file that holds the id of the newest snapshot whose parts are all published.
+    note: PathBuf,
+    /// Held as long as anyone writes here.
+    locks: Arc<Vec<File>>,
+}
 
 impl Folders {
-    /// Folders by sink.
-    pub fn new(folders: BTreeMap<Name, PathBuf>) -> Folders {
-        Folders(folders)
+    /// Folders by sink, of the pipeline whose state has this lineage. `note` is where it keeps what was published last.
+    pub fn new(folders: BTreeMap<Name, PathBuf>, lineage: &str, note: PathBuf) -> Folders {
+        Folders { folders, lineage: lineage.to_owned(), note, locks: Arc::default() }
+    }
+
+    /// Takes the folders for this process: two that wrote into one would take each other's staged parts for their own.
+    pub fn lock(&mut self) -> std::io::Result<()> {
+        let mut locks = Vec::new();
+        for (sink, folder) in &self.folders {
+            let staging = folder.join(STAGING);
+            let failed = |what: &str, e: std::io::Error| {
+                std::io::Error::other(format!("{what} {} of sink `{sink}` failed: {e}", staging.display()))
+            };
+            std::fs::create_dir_all(&staging).map_err(|e| failed("making", e))?;
+            let mut options = File::options();
+            let file = options.read(true).write(true).create(true).truncate(false).open(staging.join(OWNER));
+            let mut file = file.map_err(|e| failed("opening the lock in", e))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(std::io::Error::other(format!(
+                        "another sink writes into {} now: give `{sink}` a `path` of its own",
+                        folder.display()
+                    )));
+                }
+                Err(TryLockError::Error(e)) => return Err(failed("locking", e)),
+            }
+            file.set_len(0)
+                .and_then(|()| file.write_all(self.lineage.as_bytes()))
+                .map_err(|e| failed("writing to", e))?;
+            locks.push(file);
+        }
+        self.locks = Arc::new(locks);
+        Ok(())
+    }
+
+    /// Whether this pipeline has written into the folder before.
+    fn is_ours(&self, folder: &Path) -> bool {
+        std::fs::read_to_string(folder.join(STAGING).join(OWNER)).is_ok_and(|owner| owner == self.lineage)
+    }
+
+    /// Whether every committed part is still there, or was published from where it was: else the folder is not the one that
+    /// the parts were written to. Before [`Folders::lock`]. Changes nothing.
+    ///
+    /// `id` is the snapshot's. Once its parts are known to be published, a sink may have another folder.
+    pub fn check_committed(&self, parts: &[StagedPart], id: &str) -> std::io::Result<()> {
+        if std::fs::read_to_string(&self.note).is_ok_and(|published| published == id) {
+            return Ok(());
+        }
+        for part in parts {
+            let folder = self.folder(part)?;
+            let is_there = |path: PathBuf| path.symlink_metadata().is_ok();
+            let known = is_there(folder.join(STAGING).join(&part.staged)) || is_there(folder.join(&part.published));
+            // One that is neither may have been moved on by whoever reads the output.
+            if !known && !self.is_ours(folder) {
+                return Err(std::io::Error::other(format!(
+                    "{} is not the folder that sink `{}` wrote to: {} is committed and neither there nor in its {STAGING}; \
+                     set `path` back, or bring the folder back with its {STAGING}",
+                    folder.display(),
+                    part.sink,
+                    part.published
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the pipeline has no file sink.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.folders.is_empty()
     }
 
     fn folder(&self, part: &StagedPart) -> std::io::Result<&Path> {
-        self.0.get(&part.sink).map(PathBuf::as_path).ok_or_else(|| {
+        self.folders.get(&part.sink).map(PathBuf::as_path).ok_or_else(|| {
             std::io::Error::other(format!(
                 "the snapshot holds a part of the file sink `{}`, which is not in the pipeline",
                 part.sink
@@ -76,8 +151,17 @@ impl Folders {
         durable::sync_folder(&staging)
     }
 
-    /// Renames committed parts to their final names. Doing it again changes nothing.
-    pub fn publish(&self, parts: &[StagedPart]) -> std::io::Result<()> {
+    /// Renames committed parts of the snapshot `id` to their final names. Doing it again changes nothing.
+    pub fn publish(&self, parts: &[StagedPart], id: &str) -> std::io::Result<()> {
+        self.rename(parts)?;
+        if !parts.is_empty() {
+            // Lost in a crash, it only makes the next start look for the parts.
+            std::fs::write(&self.note, id)?;
+        }
+        Ok(())
+    }
+
+    fn rename(&self, parts: &[StagedPart]) -> std::io::Result<()> {
         for part in parts {
             let folder = self.folder(part)?;
             let (from, to) = (folder.join(STAGING).join(&part.staged), folder.join(&part.published));
@@ -111,7 +195,7 @@ impl Folders {
     /// are the user's, so they are not deleted, and readers do not meet them among the new ones. Only while nothing was
     /// published since the reset. Doing it again changes nothing.
     pub fn set_aside(&self, reset: Epoch) -> std::io::Result<()> {
-        for folder in self.0.values() {
+        for folder in self.folders.values() {
             let Ok(entries) = std::fs::read_dir(folder) else { continue };
             let aside = folder.join(format!(".before-{:020}", reset.0));
             for entry in entries {
@@ -131,7 +215,7 @@ impl Folders {
 
     /// Removes staged files of attempts before ours. The committed ones among them must have been published.
     pub fn sweep(&self, own: Token) -> std::io::Result<()> {
-        for folder in self.0.values() {
+        for folder in self.folders.values() {
             let Ok(entries) = std::fs::read_dir(folder.join(STAGING)) else { continue };
             for entry in entries {
                 let entry = entry?;

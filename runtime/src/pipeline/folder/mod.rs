@@ -163,6 +163,11 @@ impl Folder {
         self.path.join("live")
     }
 
+    /// What file sinks have published last.
+    pub fn published(&self) -> PathBuf {
+        self.path.join("published")
+    }
+
     /// The file of the authority `CURRENT`.
     pub fn current(&self) -> PathBuf {
         self.path.join("CURRENT")

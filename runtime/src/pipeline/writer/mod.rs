@@ -102,9 +102,15 @@ impl<'a> Writer<'a> {
         };
         let manifest = snapshot.as_ref().map(|snapshot| &snapshot.manifest);
         let ids = restore::state_ids(self.job, manifest)?;
+        let id = snapshot.as_ref().map(|snapshot| format!("{}-{}", snapshot.manifest.epoch, snapshot.manifest.token));
+        let id = id.as_deref().unwrap_or_default();
+        if let Some(manifest) = manifest {
+            self.folders.check_committed(&manifest.parts, id).map_err(|e| refused(&e))?;
+        }
         // Order: whatever may still refuse this start has been asked; only now something changes.
+        self.folders.lock().map_err(|e| refused(&e))?;
         match (manifest, from) {
-            (Some(manifest), _) => self.folders.publish(&manifest.parts).map_err(|e| not_visible(&e))?,
+            (Some(manifest), _) => self.folders.publish(&manifest.parts, id).map_err(|e| not_visible(&e))?,
             (None, From::Reset(epoch)) => self.folders.set_aside(epoch).map_err(|e| io(&e))?,
             (None, _) => {}
         }
@@ -144,7 +150,8 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let verified = self.take_verified(&snapshot)?;
-        self.folders.publish(&verified.manifest.parts).map_err(|e| not_visible(&e))
+        self.folders.check_committed(&verified.manifest.parts, &snapshot.id()).map_err(|e| refused(&e))?;
+        self.folders.publish(&verified.manifest.parts, &snapshot.id()).map_err(|e| not_visible(&e))
     }
 
     /// Notes that a snapshot is committed; now and then a new base is made behind it.
@@ -190,6 +197,10 @@ fn failure(error: &Error) -> Failure {
 
 fn io(error: &std::io::Error) -> Failure {
     Failure { class: Class::Io, why: error.to_string() }
+}
+
+fn refused(error: &std::io::Error) -> Failure {
+    Failure { class: Class::Halt, why: error.to_string() }
 }
 
 fn not_visible(error: &std::io::Error) -> Failure {

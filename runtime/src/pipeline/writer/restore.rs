@@ -51,6 +51,14 @@ pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Fail
     if *key_groups != KEY_GROUPS {
         return halt(format!("checkpoint {} has {key_groups} key groups; this weir has {KEY_GROUPS}", snapshot.id()));
     }
+    // Whoever is renamed would be read again from its start, into state that has counted it.
+    if let Some(name) = loaded.manifest.sources.keys().find(|name| job.pipeline().source(name.as_str()).is_none()) {
+        return halt(format!(
+            "checkpoint {} holds positions of source `{name}`, which is not in the pipeline: a source's name is its identity; \
+             bring it back, or start with --from empty --rewind",
+            snapshot.id()
+        ));
+    }
     Ok(loaded)
 }
 

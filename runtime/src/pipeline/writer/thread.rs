@@ -119,7 +119,7 @@ impl Worker {
             std::mem::take(&mut self.parts).into_iter().partition(|(epoch, _)| *epoch <= snapshot.epoch);
         self.parts = waiting;
         let parts: Vec<StagedPart> = committed.into_iter().map(|(_, part)| part).collect();
-        self.folders.publish(&parts).map_err(|e| not_visible(&e))
+        self.folders.publish(&parts, &snapshot.id()).map_err(|e| not_visible(&e))
     }
 }
 

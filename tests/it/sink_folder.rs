@@ -1,0 +1,89 @@
+//! The folder of a file sink: committed rows that wait in it are never forgotten, and it has one writer.
+
+use std::fs;
+
+use weir_tests::process::{Exit, Weir};
+
+use crate::place::{Place, SOON};
+
+/// Killed when the commit is decided and its rows are not yet visible.
+fn killed_before_its_rows_are_visible() -> Place {
+    let place = Place::of_ledger("50ms", 2_000, 4_000);
+    place.run().crash_at("current.swapped", 4).finish(SOON).expect(Exit::KILLED);
+    place
+}
+
+fn edit(place: &Place, from: &str, to: &str) {
+    let text = fs::read_to_string(place.path("p.toml")).unwrap();
+    assert!(text.contains(from));
+    place.pipeline(&text.replace(from, to));
+}
+
+#[test]
+fn another_path_while_committed_rows_wait_in_the_old_one_is_refused_and_nothing_is_lost() {
+    let place = killed_before_its_rows_are_visible();
+    edit(&place, "path = \"out\"", "path = \"elsewhere\"");
+    let refused = place.finish();
+    assert_eq!(refused.exit, Exit::Code(6), "{refused}");
+    assert!(refused.stderr.contains("is not the folder that sink `out` wrote to"), "{refused}");
+
+    edit(&place, "path = \"elsewhere\"", "path = \"out\"");
+    place.finish().expect_success();
+    assert_eq!(place.rows("out").len(), 2_000);
+}
+
+#[test]
+fn another_path_is_fine_once_all_that_was_committed_is_visible() {
+    let place = Place::of_ledger("50ms", 2_000, 4_000);
+    place.run().crash_at("barrier.injected", 6).finish(SOON).expect(Exit::KILLED);
+    edit(&place, "path = \"out\"", "path = \"elsewhere\"");
+    place.finish().expect_success();
+    assert_eq!(place.rows("out").len() + place.rows("elsewhere").len(), 2_000);
+}
+
+#[test]
+fn a_folder_that_was_emptied_while_committed_rows_waited_in_it_is_refused() {
+    let place = killed_before_its_rows_are_visible();
+    fs::remove_dir_all(place.path("out")).unwrap();
+    assert_eq!(place.finish().exit, Exit::Code(6));
+}
+
+#[test]
+fn parts_that_a_reader_has_taken_away_are_not_missed() {
+    let place = Place::of_ledger("50ms", 2_000, 4_000);
+    place.run().crash_at("epoch.advanced", 4).finish(SOON).expect(Exit::KILLED);
+    let taken = place.rows("out").len();
+    for entry in fs::read_dir(place.path("out")).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_file() {
+            fs::remove_file(entry).unwrap();
+        }
+    }
+    place.finish().expect_success();
+    assert!(taken + place.rows("out").len() >= 2_000);
+}
+
+#[test]
+fn of_two_pipelines_that_start_on_one_folder_one_is_refused_and_the_other_is_whole() {
+    let place = Place::of_ledger("50ms", 2_000, 4_000);
+    let text = fs::read_to_string(place.path("p.toml")).unwrap();
+    place.write("q.toml", text.replace("name = \"kept\"", "name = \"other\""));
+    let first = place.run().spawn();
+    let second = Weir::run("q.toml", "state-q").directory(place.path(".")).finish(SOON);
+    let first = first.wait(SOON);
+    let codes = [&first, &second].map(|finished| finished.exit);
+    assert!(codes.contains(&Exit::Code(0)) && !codes.iter().all(|code| *code == Exit::Code(0)), "{first}{second}");
+    assert_eq!(place.rows("out").len(), 2_000, "{first}{second}");
+}
+
+#[test]
+fn a_source_that_was_renamed_is_refused_by_name() {
+    let place = Place::of_ledger("50ms", 2_000, 4_000);
+    place.run().crash_at("epoch.advanced", 4).finish(SOON).expect(Exit::KILLED);
+    edit(&place, "made", "renamed");
+    let refused = place.finish();
+    assert_eq!(refused.exit, Exit::Code(6), "{refused}");
+    assert!(refused.stderr.contains("positions of source `made`, which is not in the pipeline"), "{refused}");
+    edit(&place, "renamed", "made");
+    place.finish().expect_success();
+    assert_eq!(place.rows("out").len(), 2_000);
+}
