@@ -128,6 +128,7 @@ impl Subtask {
         let settings = Settings {
             pipeline: name("bench"),
             node: name("node"),
+            subtask: weir::guest::Subtask::ONLY,
             config: "{}".to_owned(),
             secrets: HashMap::new(),
             limits: Limits::default(),

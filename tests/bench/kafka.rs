@@ -92,6 +92,7 @@ fn consume(cluster: &Cluster, topic: &str, rows: usize) -> Result<(), Box<dyn Er
         topics: Topics::Named(vec![topic.to_owned()]),
         start: Start::Earliest,
         until: Some(Until::Latest),
+        share: weir::connector::kafka::Share::ALL,
     };
     let mut source = KafkaSource::open(&settings, None, waker().0)?;
     let mut meter = Meter::new("consume", rows);

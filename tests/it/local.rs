@@ -13,13 +13,13 @@ use crate::place::{Place, SOON, guest};
 
 /// The points that this pipeline passes: all but those of Kafka, of uploads and of a server. A new one is tested by itself,
 /// and one that is never passed fails the tests.
-fn points() -> impl Iterator<Item = &'static str> {
+pub(crate) fn points() -> impl Iterator<Item = &'static str> {
     let elsewhere = ["txn.", "mark.", "hold.", "claim.", "restore.seeked", "upload.", "deploy."];
     POINTS.iter().copied().filter(move |point| !elsewhere.iter().any(|prefix| point.starts_with(prefix)))
 }
 
 /// Passed once by every start that has something to restore.
-fn is_at_start(point: &str) -> bool {
+pub(crate) fn is_at_start(point: &str) -> bool {
     ["fence.", "resolve.", "restore."].iter().any(|prefix| point.starts_with(prefix))
 }
 
@@ -27,7 +27,7 @@ fn is_at_start(point: &str) -> bool {
 const RECORDS: u64 = 2_000;
 
 /// One or two generators into the ledger. `rates`: records per second, so that one runs ahead of the other.
-fn ledger(rates: &[u64]) -> Place {
+pub(crate) fn ledger(rates: &[u64]) -> Place {
     let place = Place::new();
     let mut text = r#"
 version = 1
@@ -75,7 +75,7 @@ path = "timers"
 
 /// What came out, in a form in which two runs can be compared.
 #[derive(Debug, PartialEq, Eq)]
-struct Output {
+pub(crate) struct Output {
     /// The rows of each key, in order. Each holds the hash over all rows before it: the state, that is.
     chains: BTreeMap<String, Vec<String>>,
     /// Key and time of each timer that fired; how many records the key had then depends on the other source's speed.
@@ -83,7 +83,7 @@ struct Output {
 }
 
 impl Output {
-    fn of(place: &Place) -> Self {
+    pub(crate) fn of(place: &Place) -> Self {
         let parse = |row: &String| serde_json::from_str::<Value>(row).unwrap();
         let key = |row: &Value| row["key"].as_str().unwrap().to_owned();
         let mut output = Self { chains: BTreeMap::new(), timers: BTreeMap::new() };
@@ -102,7 +102,7 @@ impl Output {
     }
 
     #[track_caller]
-    fn expect(&self, truth: &Self, after: &str) {
+    pub(crate) fn expect(&self, truth: &Self, after: &str) {
         for (key, expected) in &truth.chains {
             let found = self.chains.get(key).map_or(&[][..], Vec::as_slice);
             let set = |rows: &[String]| rows.iter().cloned().collect::<BTreeSet<_>>();
@@ -116,7 +116,7 @@ impl Output {
     }
 }
 
-fn truth(rates: &[u64]) -> Output {
+pub(crate) fn truth(rates: &[u64]) -> Output {
     let place = ledger(rates);
     place.finish().expect_success();
     let output = Output::of(&place);
@@ -126,7 +126,7 @@ fn truth(rates: &[u64]) -> Output {
 }
 
 /// Runs the cases a few at a time.
-fn each<T: Sync>(cases: &[T], check: impl Fn(&T) + Sync) {
+pub(crate) fn each<T: Sync>(cases: &[T], check: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -139,7 +139,7 @@ fn each<T: Sync>(cases: &[T], check: impl Fn(&T) + Sync) {
     });
 }
 
-const EVEN: &[u64] = &[1_500, 1_500];
+pub(crate) const EVEN: &[u64] = &[1_500, 1_500];
 
 #[test]
 fn killed_at_each_point_of_a_checkpoint_nothing_is_lost_doubled_or_reordered() {

@@ -150,6 +150,47 @@ impl Batch {
         self.origins.clear();
     }
 
+    /// Appends single slots of another batch, in rising order. A column that only one side has is filled with absent items.
+    pub fn extend_slots(&mut self, other: &Batch, slots: &[u32]) {
+        let had = self.len();
+        let each = || slots.iter().map(|slot| *slot as usize);
+        self.times.extend(each().map(|slot| other.times[slot]));
+        each().for_each(|slot| self.keys.push(other.keys.get(slot)));
+        each().for_each(|slot| self.values.push(other.values.get(slot)));
+        if !other.headers.is_empty() || !self.headers.is_empty() {
+            while self.headers.len() < had {
+                self.headers.push(None);
+            }
+            let header = |slot| if other.headers.is_empty() { None } else { other.headers.get(slot) };
+            each().for_each(|slot| self.headers.push(header(slot)));
+        }
+        if !other.partitions.is_empty() || !self.partitions.is_empty() {
+            self.partitions.resize(had, BY_KEY);
+            self.partitions.extend(each().map(|slot| other.partitions.get(slot).copied().unwrap_or(BY_KEY)));
+        }
+        if other.origins.is_empty() {
+            return;
+        }
+        let (mut run, mut first) = (0, 0);
+        for slot in each() {
+            while slot >= first + other.origins[run].count as usize {
+                first += other.origins[run].count as usize;
+                run += 1;
+            }
+            let Run { split, partition, first_offset, .. } = other.origins[run];
+            let offset = first_offset + (slot - first) as i64;
+            match self.origins.last_mut() {
+                Some(last)
+                    if (last.split, last.partition) == (split, partition)
+                        && last.first_offset + i64::from(last.count) == offset =>
+                {
+                    last.count += 1;
+                }
+                _ => self.origins.push(Run { split, partition, first_offset: offset, count: 1 }),
+            }
+        }
+    }
+
     /// Appends slots `range` of another batch. A column that only one side has is filled with absent items.
     pub fn extend_from(&mut self, other: &Batch, range: Range<usize>) {
         let had = self.len();

@@ -131,7 +131,9 @@ fn collect(families: &mut Families, pipeline: &str, facts: &Facts) {
         families.checkpoint_epoch.samples.push((of(Vec::new()), newest.epoch.0 as f64));
     }
     for node in &facts.metrics.nodes {
-        collect_node(families, &|more| of([vec![("node", node.name.to_string())], more].concat()), node);
+        let mut labels = vec![("node", node.name.to_string())];
+        labels.extend(node.subtask.map(|subtask| ("subtask", subtask.to_string())));
+        collect_node(families, &|more| of([labels.clone(), more].concat()), node);
     }
 }
 

@@ -14,7 +14,9 @@ use crate::settings::{self, Diagnostics};
 /// are printed; the exit code is theirs.
 pub(super) fn load(file: &Path, registry: Option<&Path>) -> Result<Checked, Exit> {
     let loaded = settings::load(file, &|name| std::env::var(name).ok()).map_err(|faults| refuse(&faults))?;
-    let engine = engine()?;
+    let guests: u32 = loaded.spec.nodes.iter().map(|node| node.parallelism).sum();
+    // One more of each node is opened and thrown away by the check.
+    let engine = engine_with_room(guests.saturating_add(8).max(64))?;
     let registry = registry.map(|folder| open_registry(folder, &engine)).transpose()?;
     let lookup = registry.map(|registry| move |name: &Name, version: &str| registry.lookup(name, version));
     let lookup = lookup.as_ref().map(|lookup| lookup as &Lookup<'_>);
@@ -44,9 +46,14 @@ fn open_registry(folder: &Path, engine: &Engine) -> Result<Registry, Exit> {
     })
 }
 
-/// An engine for this process. Native code is kept in the user's cache folder, where there is one.
+/// An engine for this process, with room for a few guests. Native code is kept in the user's cache folder, where there is
+/// one.
 pub(super) fn engine() -> Result<Engine, Exit> {
-    engine_for(64, cache_folder().map(|folder| folder.join("native")))
+    engine_with_room(64)
+}
+
+fn engine_with_room(instances: u32) -> Result<Engine, Exit> {
+    engine_for(instances, cache_folder().map(|folder| folder.join("native")))
 }
 
 /// An engine with room for `instances` guests, which compiles in a child process and keeps native code in this folder.

@@ -20,6 +20,7 @@ mod check;
 mod compile_child;
 mod demo;
 mod exit;
+mod graph;
 mod inspect;
 mod load;
 mod run;
@@ -69,6 +70,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Check a pipeline file and its operators without running anything
     Check(check::Arguments),
+    /// Show how a pipeline will run: subtasks, chains, exchanges
+    Graph(graph::Arguments),
     /// Build the operator in this crate: a component below target/weir
     Build(build::Arguments),
     /// Show what a component is, declares and imports
@@ -94,6 +97,7 @@ pub fn main(arguments: Arguments) -> Exit {
         Command::Run(arguments) => run::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Graph(arguments) => graph::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Demo(command) => demo::run(&command),

@@ -12,6 +12,15 @@ use super::error::Error;
 use super::packet::Packet;
 use crate::crash;
 
+/// Whether a chain may hand on more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It may.
+    Free,
+    /// So much waits for room behind it that what can wait should.
+    Full,
+}
+
 /// What moves along an edge.
 pub(super) enum Flow<'a> {
     /// Records. The receiver gives the packet back as it was.
@@ -64,9 +73,19 @@ impl Gate {
         self.watermarks.current()
     }
 
-    /// Whether the channel waits behind a barrier: what comes in is then queued here.
-    pub(super) fn holds(&mut self, channel: usize, flow: &mut Flow<'_>) -> bool {
-        if !self.alignment.is_blocked(channel) && self.waiting[channel].is_empty() {
+    /// Whether the channel waits behind a barrier.
+    pub(super) fn is_blocked(&self, channel: usize) -> bool {
+        self.alignment.is_blocked(channel)
+    }
+
+    /// Whether all channels have ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.iter().all(|ended| *ended)
+    }
+
+    /// Whether what comes in has to wait: behind a barrier, or because the node `is_busy`. It is then queued here.
+    pub(super) fn holds(&mut self, channel: usize, flow: &mut Flow<'_>, is_busy: bool) -> bool {
+        if !is_busy && !self.alignment.is_blocked(channel) && self.waiting[channel].is_empty() {
             if matches!(flow, Flow::Packet(_)) {
                 self.watermarks.on_records(channel);
             }

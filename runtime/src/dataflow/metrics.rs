@@ -53,6 +53,8 @@ pub struct NodeTime {
 pub struct NodeMetrics {
     /// Node.
     pub name: Name,
+    /// Which of its subtasks, where it has several.
+    pub subtask: Option<u32>,
     /// Whether it reads from outside.
     pub is_source: bool,
     /// Whether it runs user code.
@@ -88,9 +90,16 @@ pub struct NodeMetrics {
 
 impl NodeMetrics {
     /// Counters at zero.
-    pub fn new(name: Name, kind: NodeKind, ports: Vec<String>, measured: Arc<[Measured]>) -> NodeMetrics {
+    pub fn new(
+        name: Name,
+        subtask: Option<u32>,
+        kind: NodeKind,
+        ports: Vec<String>,
+        measured: Arc<[Measured]>,
+    ) -> NodeMetrics {
         NodeMetrics {
             name,
+            subtask,
             is_source: kind == NodeKind::Source,
             is_operator: kind == NodeKind::Operator,
             records_out: ports.iter().map(|_| Value::default()).collect(),

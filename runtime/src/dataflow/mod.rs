@@ -1,24 +1,32 @@
-//! The data path: one shard thread runs every node of a pipeline to completion, batch after batch, without a lock or an
-//! allocation per record. Sources cut batches where the watermark crosses a tick; operators call their guest once a batch;
+//! The data path: shards, one thread each, run chains of nodes to completion, batch after batch, without a lock or an
+//! allocation per record; between chains rows move in bounded rings. Sources cut batches where the watermark crosses a tick; operators call their guest once a batch;
 //! sinks take columns. Marks travel in order with the batches. Decides nothing about checkpoints: it answers commands.
 
 mod error;
 mod gate;
 mod metrics;
+mod node;
 mod operator;
+mod outlet;
 mod packet;
+mod ring;
 mod shard;
 mod sink;
 mod source;
 mod stopwatch;
+mod task;
 
 pub use error::{Error, OnError};
 pub use metrics::{Metrics, NodeKind, NodeMetrics, NodeTime};
+pub use node::Node;
 pub use operator::{OperatorNode, OperatorSettings};
+pub use outlet::{Outlet, Spread};
 pub use packet::{KeyExtraction, Packet};
-pub use shard::{Command, Edge, Node, Report, Reporter, Shard, ShardSnapshot};
+pub use ring::{Bell, RingReader, RingWriter, ring};
+pub use shard::{Command, Report, Reporter, Shard};
 pub use sink::SinkNode;
 pub use source::{SourceNode, SourceSettings};
+pub use task::{Edge, Task, TaskSnapshot};
 
 #[cfg(test)]
 mod tests;

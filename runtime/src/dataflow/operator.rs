@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use weir_core::checkpoint::manifest::NodeSnapshot;
 use weir_core::extract::Extractor;
-use weir_core::ids::Name;
+use weir_core::ids::{Epoch, Name};
 use weir_core::record::{Batch, Mark};
 
 use super::error::{Error, OnError};
-use super::gate::{Event, Flow, Gate, Waiting};
+use super::gate::{Event, Flow, Gate, Room, Waiting};
 use super::metrics::NodeMetrics;
 use super::packet::{KeyExtraction, Packet, extract_keys};
 use crate::clock;
@@ -46,7 +46,7 @@ pub struct OperatorSettings {
 }
 
 /// Hands what a node emits to the nodes behind it.
-pub(super) type Emit<'a> = dyn FnMut(usize, Flow<'_>) -> Result<(), Error> + 'a;
+pub(super) type Emit<'a> = dyn FnMut(usize, Flow<'_>) -> Result<Room, Error> + 'a;
 
 /// An operator node at run time.
 pub struct OperatorNode {
@@ -59,7 +59,13 @@ pub struct OperatorNode {
     due: DueTimers,
     out: Packet,
     faults: Vec<(usize, String)>,
-    snapshot: Option<(NodeSnapshot, SealedState)>,
+    /// What the last barrier sealed, with its epoch.
+    cut: Option<(Epoch, NodeSnapshot, SealedState)>,
+    /// The watermark whose timers are being fired. They may emit more than there is room for: then the rest waits, and all
+    /// that comes in behind it.
+    firing: Option<i64>,
+    /// Calls of the guest that are left for that watermark.
+    calls_left: usize,
 }
 
 impl OperatorNode {
@@ -80,7 +86,9 @@ impl OperatorNode {
             due: DueTimers::default(),
             out: Packet::default(),
             faults: Vec::new(),
-            snapshot: None,
+            cut: None,
+            firing: None,
+            calls_left: 0,
         }
     }
 
@@ -92,9 +100,28 @@ impl OperatorNode {
         Arc::clone(&self.metrics)
     }
 
-    /// What the last barrier sealed.
-    pub(super) fn take_snapshot(&mut self) -> Option<(NodeSnapshot, SealedState)> {
-        self.snapshot.take()
+    /// The epoch of the barrier that has passed and is not yet reported.
+    pub(super) fn cut(&self) -> Option<Epoch> {
+        self.cut.as_ref().map(|(epoch, ..)| *epoch)
+    }
+
+    pub(super) fn take_cut(&mut self) -> Option<(Epoch, NodeSnapshot, SealedState)> {
+        self.cut.take()
+    }
+
+    /// Whether it waits for room in the middle of a watermark.
+    pub(super) fn is_busy(&self) -> bool {
+        self.firing.is_some()
+    }
+
+    /// Whether the channel waits behind a barrier.
+    pub(super) fn is_blocked(&self, channel: usize) -> bool {
+        self.gate.is_blocked(channel)
+    }
+
+    /// Whether nothing follows, and all of it is done.
+    pub(super) fn has_ended(&self) -> bool {
+        self.gate.has_ended() && !self.is_busy()
     }
 
     pub(super) fn close(&mut self) {
@@ -102,11 +129,25 @@ impl OperatorNode {
     }
 
     pub(super) fn on_flow(&mut self, channel: usize, mut flow: Flow<'_>, emit: &mut Emit<'_>) -> Result<(), Error> {
-        if self.gate.holds(channel, &mut flow) {
+        if self.gate.holds(channel, &mut flow, self.firing.is_some()) {
             return Ok(());
         }
         self.take(channel, flow, emit)?;
-        while let Some((channel, waiting)) = self.gate.next_free() {
+        self.take_waiting(emit)
+    }
+
+    /// Goes on in the middle of a watermark, and with what waited behind it.
+    pub(super) fn resume(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
+        if let Some(to) = self.firing {
+            self.fire(to, emit)?;
+        }
+        self.take_waiting(emit)
+    }
+
+    fn take_waiting(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
+        while self.firing.is_none()
+            && let Some((channel, waiting)) = self.gate.next_free()
+        {
             match waiting {
                 Waiting::Packet(mut packet) => self.take(channel, Flow::Packet(&mut packet), emit)?,
                 Waiting::Mark(mark) => self.take(channel, Flow::Mark(mark), emit)?,
@@ -133,7 +174,7 @@ impl OperatorNode {
                 // Order: the barrier goes on before the own snapshot, so that the nodes behind align while this one seals.
                 self.emit_mark(Mark::Barrier(epoch), emit)?;
                 let node = NodeSnapshot { states: Default::default(), watermark: self.gate.watermark() };
-                self.snapshot = Some((node, self.instance.state().seal()));
+                self.cut = Some((epoch, node, self.instance.state().seal()));
                 crate::crash::point("state.sealed");
                 Ok(())
             }
@@ -143,7 +184,7 @@ impl OperatorNode {
     }
 
     fn emit_mark(&mut self, mark: Mark, emit: &mut Emit<'_>) -> Result<(), Error> {
-        (0..self.metrics.ports.len()).try_for_each(|port| emit(port, Flow::Mark(mark)))
+        (0..self.metrics.ports.len()).try_for_each(|port| emit(port, Flow::Mark(mark)).map(drop))
     }
 
     fn on_packet(&mut self, input: u32, packet: &mut Packet, emit: &mut Emit<'_>) -> Result<(), Error> {
@@ -151,11 +192,7 @@ impl OperatorNode {
         let Some(by) = self.settings.keys[input as usize].clone() else {
             return self.run(input, &mut packet.batch, &mut None, emit);
         };
-        let known = match &by {
-            KeyExtraction::Json(pointer) => packet.pointers.iter().position(|p| p == pointer),
-            KeyExtraction::Record => None,
-        };
-        if let Some(index) = known {
+        if let Some(index) = packet.known_at(&by) {
             // Taken out and put back: the packet may go to other nodes too.
             let mut keyed = Some(std::mem::take(&mut packet.keyed[index]));
             let result = self.run(input, &mut packet.batch, &mut keyed, emit);
@@ -216,7 +253,7 @@ impl OperatorNode {
         }
         let watermark = self.gate.watermark();
         match self.call("process", |instance, now| instance.process(input, batch, keyed.as_mut(), watermark, now)) {
-            Ok(()) => self.deliver(Some(batch), emit),
+            Ok(()) => self.deliver(Some(batch), emit).map(drop),
             Err(failure) => self.find_bad(input, batch, keyed.as_ref(), 0..batch.len(), failure, emit),
         }
     }
@@ -272,7 +309,7 @@ impl OperatorNode {
         let called = self
             .call("process", |instance, now| instance.process(input, &mut part, part_keyed.as_mut(), watermark, now));
         match called {
-            Ok(()) => self.deliver(Some(&part), emit).map(Ok),
+            Ok(()) => self.deliver(Some(&part), emit).map(|_| Ok(())),
             Err(failure) => Ok(Err(failure)),
         }
     }
@@ -328,7 +365,8 @@ impl OperatorNode {
     }
 
     /// Hands on what the call left. `batch` is what it worked on, for rejects.
-    fn deliver(&mut self, batch: Option<&Batch>, emit: &mut Emit<'_>) -> Result<(), Error> {
+    fn deliver(&mut self, batch: Option<&Batch>, emit: &mut Emit<'_>) -> Result<Room, Error> {
+        let mut room = Room::Free;
         for port in 0..self.instance.output().ports.len() {
             if self.instance.output().ports[port].is_empty() {
                 continue;
@@ -342,10 +380,12 @@ impl OperatorNode {
             let result = emit(port, Flow::Packet(&mut self.out));
             self.out.batch.clear();
             std::mem::swap(&mut self.out.batch, &mut self.instance.output().ports[port]);
-            result?;
+            if result? == Room::Full {
+                room = Room::Full;
+            }
         }
         let rejects = std::mem::take(&mut self.instance.output().rejects);
-        let Some(batch) = batch.filter(|_| !rejects.is_empty()) else { return Ok(()) };
+        let Some(batch) = batch.filter(|_| !rejects.is_empty()) else { return Ok(room) };
         for (slot, code, message) in rejects {
             match self.settings.rejects_port {
                 Some(port) => {
@@ -362,14 +402,23 @@ impl OperatorNode {
                 )?,
             }
         }
-        Ok(())
+        Ok(room)
     }
 
     /// Timers fire in order of time before the watermark goes on.
     fn on_watermark(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
         self.metrics.set_watermark(to);
-        if self.instance.descriptor().calls("timers") {
-            self.fire(to, emit)?;
+        // Each key has at most one timer in a call, so a key with many takes many calls; the rest is a guest in a loop.
+        self.calls_left = ROUNDS_MAX + self.instance.state().timers_pending().div_ceil(CALL_MAX) * 2;
+        self.fire(to, emit)
+    }
+
+    /// Fires what is due until there is no room, and remembers then where it stopped. Behind the last timer the watermark
+    /// goes on.
+    fn fire(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
+        self.firing = Some(to);
+        if self.instance.descriptor().calls("timers") && self.fire_timers(to, emit)? == Room::Full {
+            return Ok(());
         }
         if self.instance.descriptor().calls("watermark") {
             self.call("on-watermark", |instance, now| instance.on_watermark(to, now))
@@ -379,29 +428,35 @@ impl OperatorNode {
         let state = self.instance.state();
         self.metrics.state_bytes.set(state.bytes() as u64);
         self.metrics.timers.set(state.timers_pending() as u64);
+        self.firing = None;
         self.emit_mark(Mark::Watermark(to), emit)
     }
 
-    fn fire(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
+    /// `Full`: there may be more.
+    fn fire_timers(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<Room, Error> {
         let mut due = std::mem::take(&mut self.due);
-        // Each key has at most one timer in a call, so a key with many takes many calls; the rest is a guest in a loop.
-        let calls_max = ROUNDS_MAX + self.instance.state().timers_pending().div_ceil(CALL_MAX) * 2;
-        let mut calls = 0;
-        while self.instance.state().due(to, CALL_MAX, &mut due) {
-            calls += 1;
-            if calls > calls_max {
+        let mut room = Room::Free;
+        while room == Room::Free && self.instance.state().due(to, CALL_MAX, &mut due) {
+            let Some(left) = self.calls_left.checked_sub(1) else {
                 let message = format!("more than {ROUNDS_MAX} rounds of timers for the watermark {to}");
                 return Err(Error::Guest { node: self.settings.node.clone(), callback: "on-timers", message });
-            }
-            self.fire_range(&due, 0..due.times.len(), to, emit)?;
+            };
+            self.calls_left = left;
+            room = self.fire_range(&due, 0..due.times.len(), to, emit)?;
         }
         self.due = due;
-        Ok(())
+        Ok(room)
     }
 
-    fn fire_range(&mut self, due: &DueTimers, range: Range<usize>, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
+    fn fire_range(
+        &mut self,
+        due: &DueTimers,
+        range: Range<usize>,
+        to: i64,
+        emit: &mut Emit<'_>,
+    ) -> Result<Room, Error> {
         if range.is_empty() {
-            return Ok(());
+            return Ok(Room::Free);
         }
         let called = self.call("on-timers", |instance, now| instance.on_timers(due, range.clone(), to, now));
         let failure = match called {
@@ -418,7 +473,7 @@ impl OperatorNode {
             self.metrics.skipped.add(1);
             let (hash, tag) = (due.hashes[range.start], due.tags[range.start]);
             self.instance.state().drop_timer(hash, key, time, tag);
-            return Ok(());
+            return Ok(Room::Free);
         }
         Err(Error::Record {
             role: "node",

@@ -1,6 +1,8 @@
 //! A batch on its way between nodes, with the keys that were extracted while its values were scanned for the time. Owns
 //! extraction of keys; knows nothing of watermarks or guests.
 
+use std::sync::Arc;
+
 use weir_core::extract::Extractor;
 use weir_core::key_group;
 use weir_core::record::Batch;
@@ -21,17 +23,17 @@ pub enum KeyExtraction {
 pub struct Packet {
     /// The records.
     pub batch: Batch,
-    /// Keys per pointer, in the order of the source's list. Empty behind an operator.
+    /// Keys that were found already: by a source, or where an edge is spread by key. Empty behind an operator.
     pub keyed: Vec<Keyed>,
-    /// Which pointer each of `keyed` belongs to.
-    pub pointers: std::sync::Arc<[String]>,
+    /// Where each of `keyed` was found.
+    pub keys_of: Arc<[KeyExtraction]>,
 }
 
 impl Packet {
-    /// The keys that were extracted at this pointer, if the source did.
-    pub fn keyed_by(&mut self, pointer: &str) -> Option<&mut Keyed> {
-        let index = self.pointers.iter().position(|p| p == pointer)?;
-        self.keyed.get_mut(index)
+    /// Which of `keyed` holds the keys of all records by this extraction.
+    pub(super) fn known_at(&self, by: &KeyExtraction) -> Option<usize> {
+        let index = self.keys_of.iter().position(|known| known == by)?;
+        self.keyed.get(index).is_some_and(|keyed| keyed.hashes.len() == self.batch.len()).then_some(index)
     }
 
     /// Forgets the records and keeps the memory.
@@ -43,15 +45,36 @@ impl Packet {
         }
     }
 
+    /// Appends single slots of another packet, each with its key, which stands in `keyed` under the same slot.
+    pub(super) fn append_keyed(&mut self, other: &Packet, keyed: &Keyed, by: &KeyExtraction, slots: &[u32]) {
+        if self.keyed.len() != 1 || self.keys_of.first() != Some(by) {
+            self.keyed.resize_with(1, Keyed::default);
+            self.keys_of = Arc::new([by.clone()]);
+        }
+        self.batch.extend_slots(&other.batch, slots);
+        for slot in slots {
+            self.keyed[0].hashes.push(keyed.hashes[*slot as usize]);
+            self.keyed[0].keys.push(keyed.keys.get(*slot as usize));
+        }
+    }
+
+    fn share_keys_of(&mut self, of: &Arc<[KeyExtraction]>) {
+        if !Arc::ptr_eq(&self.keys_of, of) {
+            self.keys_of = Arc::clone(of);
+        }
+    }
+
     /// Appends slots of another packet of the same source.
     pub fn extend_from(&mut self, other: &Packet, range: std::ops::Range<usize>) {
         self.batch.extend_from(&other.batch, range.clone());
         self.keyed.resize_with(other.keyed.len(), Keyed::default);
-        for (to, from) in self.keyed.iter_mut().zip(&other.keyed) {
+        // Keys that are not there for all records are found again by whoever needs them.
+        let whole = |keyed: &&Keyed| keyed.hashes.len() == other.batch.len();
+        for (to, from) in self.keyed.iter_mut().zip(&other.keyed).filter(|(_, from)| whole(from)) {
             to.hashes.extend_from_slice(&from.hashes[range.clone()]);
             to.keys.extend_from(&from.keys, range.clone());
         }
-        self.pointers = std::sync::Arc::clone(&other.pointers);
+        self.share_keys_of(&other.keys_of);
     }
 }
 

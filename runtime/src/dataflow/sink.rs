@@ -23,7 +23,8 @@ pub struct SinkNode {
     /// Rows that the writer had no room for, in order. The shard reads no source while there are any.
     pending: Batch,
     taken: usize,
-    parts: Vec<StagedPart>,
+    /// The barrier that has passed, and the parts that it cut off.
+    cut: Option<(Epoch, Vec<StagedPart>)>,
 }
 
 impl SinkNode {
@@ -36,7 +37,7 @@ impl SinkNode {
         metrics: Arc<NodeMetrics>,
     ) -> SinkNode {
         let gate = Gate::new(channels, i64::MIN);
-        SinkNode { name, sink, on_error, gate, metrics, pending: Batch::default(), taken: 0, parts: Vec::new() }
+        SinkNode { name, sink, on_error, gate, metrics, pending: Batch::default(), taken: 0, cut: None }
     }
 
     pub(super) fn metrics(&self) -> Arc<NodeMetrics> {
@@ -48,12 +49,27 @@ impl SinkNode {
         if self.taken == self.pending.len() { 0 } else { self.pending.bytes().max(1) }
     }
 
-    pub(super) fn take_parts(&mut self) -> Vec<StagedPart> {
-        std::mem::take(&mut self.parts)
+    /// The epoch of the barrier that has passed and is not yet reported.
+    pub(super) fn cut(&self) -> Option<Epoch> {
+        self.cut.as_ref().map(|(epoch, _)| *epoch)
+    }
+
+    pub(super) fn take_cut(&mut self) -> Option<(Epoch, Vec<StagedPart>)> {
+        self.cut.take()
+    }
+
+    /// Whether the channel waits behind a barrier.
+    pub(super) fn is_blocked(&self, channel: usize) -> bool {
+        self.gate.is_blocked(channel)
+    }
+
+    /// Whether nothing follows.
+    pub(super) fn has_ended(&self) -> bool {
+        self.gate.has_ended()
     }
 
     pub(super) fn on_flow(&mut self, channel: usize, mut flow: Flow<'_>) -> Result<(), Error> {
-        if self.gate.holds(channel, &mut flow) {
+        if self.gate.holds(channel, &mut flow, false) {
             return Ok(());
         }
         self.take(channel, flow)?;
@@ -139,8 +155,9 @@ impl SinkNode {
         if self.pending_bytes() > 0 {
             return Err(Error::Bug(format!("barrier {epoch} reached sink `{}` while rows wait for room", self.name)));
         }
-        self.parts =
+        let parts =
             self.sink.on_barrier(epoch).map_err(|source| Error::Connector { node: self.name.clone(), source })?;
+        self.cut = Some((epoch, parts));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use weir_core::checkpoint::manifest::{SourcePositions, SplitPosition};
 use weir_core::extract::Extractor;
 use weir_core::graph::spec::Unit;
-use weir_core::ids::Name;
+use weir_core::ids::{Epoch, Name};
 use weir_core::key_group;
 use weir_core::record::Mark;
 use weir_core::watermark::Watermarks;
@@ -16,7 +16,7 @@ use super::error::{Error, OnError};
 use super::gate::Flow;
 use super::metrics::NodeMetrics;
 use super::operator::{Emit, record_error};
-use super::packet::Packet;
+use super::packet::{KeyExtraction, Packet};
 use crate::clock;
 use crate::connector::{Polled, Source, SplitStatus};
 use crate::guest::Keyed;
@@ -55,6 +55,8 @@ pub struct SourceNode {
     ended: bool,
     next_idle_check: std::time::Instant,
     sent: i64,
+    /// The barrier that was sent, and where the source stood.
+    cut: Option<(Epoch, SourcePositions)>,
 }
 
 /// What a step of a source found.
@@ -79,7 +81,7 @@ impl SourceNode {
             .map_err(|e| Error::Bug(format!("source `{}`: {e}, and no check said so", settings.node)))?;
         let packet = Packet {
             keyed: settings.keys.iter().map(|_| Keyed::default()).collect(),
-            pointers: Arc::clone(&settings.keys),
+            keys_of: settings.keys.iter().cloned().map(KeyExtraction::Json).collect(),
             ..Packet::default()
         };
         let sent = watermarks.as_ref().map_or(i64::MIN, Watermarks::current);
@@ -96,6 +98,7 @@ impl SourceNode {
             ended: false,
             next_idle_check: clock::now(),
             sent,
+            cut: None,
         };
         Ok(node)
     }
@@ -112,9 +115,13 @@ impl SourceNode {
         self.ended
     }
 
-    /// The watermark that was sent before the restart goes out again, so that the nodes behind stand where they stood.
+    /// The watermark that was sent before the restart goes out again, so that the nodes behind stand where they stood. A
+    /// reader that has no split, since there are fewer than readers, holds nobody back.
     pub(super) fn resume(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
-        if self.sent > i64::MIN { emit(0, Flow::Mark(Mark::Watermark(self.sent))) } else { Ok(()) }
+        if self.watermarks.is_some() && self.reader.splits().is_empty() {
+            return emit(0, Flow::Mark(Mark::Idle)).map(drop);
+        }
+        if self.sent > i64::MIN { emit(0, Flow::Mark(Mark::Watermark(self.sent))).map(drop) } else { Ok(()) }
     }
 
     /// One poll and all that follows from it.
@@ -153,7 +160,7 @@ impl SourceNode {
         let has_more = |split: usize| splits.get(split).is_some_and(SplitStatus::has_more);
         match self.watermarks.as_mut().and_then(|watermarks| watermarks.on_idle_check(has_more)) {
             Some(Mark::Watermark(to)) => self.advance(to, emit),
-            Some(mark) => emit(0, Flow::Mark(mark)),
+            Some(mark) => emit(0, Flow::Mark(mark)).map(drop),
             None => Ok(()),
         }
     }
@@ -161,7 +168,7 @@ impl SourceNode {
     fn advance(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
         self.sent = to;
         self.metrics.set_watermark(to);
-        emit(0, Flow::Mark(Mark::Watermark(to)))
+        emit(0, Flow::Mark(Mark::Watermark(to))).map(drop)
     }
 
     fn on_rows(&mut self, packet: &mut Packet, emit: &mut Emit<'_>) -> Result<(), Error> {
@@ -215,7 +222,7 @@ impl SourceNode {
             return Ok(());
         }
         self.metrics.records_out[0].add(packet.batch.len() as u64);
-        emit(0, Flow::Packet(packet))
+        emit(0, Flow::Packet(packet)).map(drop)
     }
 
     /// Finds time and keys of every record, in one scan of its value, and where the watermark crosses a tick.
@@ -272,11 +279,25 @@ impl SourceNode {
         self.ended = true;
         self.metrics.lag.set(0);
         self.advance(i64::MAX, emit)?;
-        emit(0, Flow::Mark(Mark::EndOfInput))
+        emit(0, Flow::Mark(Mark::EndOfInput)).map(drop)
+    }
+
+    /// The barrier of this epoch goes out now: what was read so far is in front of it.
+    pub(super) fn on_barrier(&mut self, epoch: Epoch) {
+        self.cut = Some((epoch, self.positions()));
+    }
+
+    /// The epoch of the barrier that was sent and is not yet reported.
+    pub(super) fn cut(&self) -> Option<Epoch> {
+        self.cut.as_ref().map(|(epoch, _)| *epoch)
+    }
+
+    pub(super) fn take_cut(&mut self) -> Option<(Epoch, SourcePositions)> {
+        self.cut.take()
     }
 
     /// Where the source stands, and the watermark that it has sent: the same cut.
-    pub(super) fn positions(&self) -> SourcePositions {
+    fn positions(&self) -> SourcePositions {
         let splits = self.reader.splits();
         let splits = splits.into_iter().enumerate().map(|(i, split)| SplitPosition {
             split: split.split,
@@ -290,5 +311,60 @@ impl SourceNode {
 
     pub(super) fn on_committed(&mut self, positions: &SourcePositions) {
         self.reader.on_committed(positions);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_core::record::Batch;
+    use weir_core::watermark::Settings;
+
+    use super::*;
+    use crate::connector;
+    use crate::dataflow::NodeKind;
+    use crate::dataflow::gate::Room;
+
+    /// A reader of no split.
+    struct Nothing;
+
+    impl Source for Nothing {
+        fn identity(&self) -> String {
+            String::new()
+        }
+
+        fn poll(&mut self, _: &mut Batch) -> Result<Polled, connector::Error> {
+            Ok(Polled::Empty)
+        }
+
+        fn splits(&self) -> Vec<SplitStatus> {
+            Vec::new()
+        }
+
+        fn on_committed(&mut self, _: &SourcePositions) {}
+    }
+
+    #[test]
+    fn a_reader_without_a_split_is_idle_from_the_start() {
+        let node = Name::new("in").unwrap();
+        let settings = SourceSettings {
+            node: node.clone(),
+            event_time: None,
+            keys: Arc::new([]),
+            on_error: OnError::Fail,
+            record_max: 1,
+        };
+        let metrics = Arc::new(NodeMetrics::new(node, Some(2), NodeKind::Source, vec![String::new()], Arc::new([])));
+        let watermarks = Watermarks::restore(Settings { out_of_order: 0, tick: 1, idle_after: None }, &[], 7);
+        let mut source = SourceNode::new(settings, Box::new(Nothing), Some(watermarks), metrics).unwrap();
+        let mut marks = Vec::new();
+        let mut emit = |_, flow: Flow<'_>| {
+            marks.extend(match flow {
+                Flow::Mark(mark) => Some(mark),
+                Flow::Packet(_) => None,
+            });
+            Ok(Room::Free)
+        };
+        source.resume(&mut emit).unwrap();
+        assert_eq!(marks, [Mark::Idle]);
     }
 }

@@ -77,7 +77,7 @@ mod tests {
     fn busy_backpressured_and_idle_of_every_node_are_the_wall_time() {
         let node = |name| {
             let name = Name::new(name).unwrap();
-            Arc::new(NodeMetrics::new(name, NodeKind::Source, Vec::new(), Arc::new([])))
+            Arc::new(NodeMetrics::new(name, None, NodeKind::Source, Vec::new(), Arc::new([])))
         };
         let nodes = vec![node("a"), node("b")];
         let mut watch = Stopwatch::new(nodes.clone());

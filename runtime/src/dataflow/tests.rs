@@ -68,7 +68,7 @@ fn run(state: Taken, inputs: [&[Item]; 2], order: impl Iterator<Item = bool>) ->
     let recorder = Recorder::default();
     recorder.seen().taken = state;
     let name = Name::new("out").unwrap();
-    let metrics = Arc::new(NodeMetrics::new(name.clone(), NodeKind::Sink, vec![String::new()], Arc::new([])));
+    let metrics = Arc::new(NodeMetrics::new(name.clone(), None, NodeKind::Sink, vec![String::new()], Arc::new([])));
     let mut node = SinkNode::new(name, Box::new(recorder.clone()), 2, OnError::Fail, metrics);
     let mut left = inputs.map(|items| items.iter());
     for second in order {

@@ -30,6 +30,8 @@ pub struct Settings {
     pub pipeline: Name,
     /// Node.
     pub node: Name,
+    /// Which of the node's subtasks, and of how many.
+    pub subtask: Subtask,
     /// The node's configuration as JSON, already checked.
     pub config: String,
     /// Secrets that the pipeline file granted to the node.
@@ -38,6 +40,20 @@ pub struct Settings {
     pub limits: Limits,
     /// The metrics that the operator declares, where they are counted.
     pub measured: Arc<[Measured]>,
+}
+
+/// One of the subtasks of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subtask {
+    /// From 0.
+    pub index: u32,
+    /// The node's parallelism.
+    pub of: u32,
+}
+
+impl Subtask {
+    /// That of a node with one.
+    pub const ONLY: Subtask = Subtask { index: 0, of: 1 };
 }
 
 /// The keys of a batch, where the node is keyed.
@@ -294,8 +310,9 @@ impl Instance {
         self.begin(Phase::Open, i64::MIN, 0).state.begin_call(&[], &Column::default());
         self.store.set_fuel(START_FUEL).expect("the engine consumes fuel");
         let (pipeline, node) = (self.settings.pipeline.clone(), self.settings.node.clone());
+        let Subtask { index, of } = self.settings.subtask;
         let task =
-            TaskIn { pipeline: pipeline.as_str(), node: node.as_str(), subtask: 0, parallelism: 1, options: &[] };
+            TaskIn { pipeline: pipeline.as_str(), node: node.as_str(), subtask: index, parallelism: of, options: &[] };
         // SAFETY: checked at load (`typecheck`).
         let typed = unsafe { TypedFunc::<(TaskIn<'_>,), Answer>::new_unchecked(func) };
         let result = self.call(typed, (task,));

@@ -26,7 +26,7 @@ pub use compile::{CompileLimits, Compiler, compile_child};
 pub use descriptor::{Descriptor, InputDecl, MetricDecl, OutputDecl, StateDecl};
 pub use engine::Engine;
 pub use inspection::Inspection;
-pub use instance::{Instance, Keyed, Settings};
+pub use instance::{Instance, Keyed, Settings, Subtask};
 pub use limits::Limits;
 pub use measured::{Kind as MetricKind, Measured};
 pub use operator::Operator;

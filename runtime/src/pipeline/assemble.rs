@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use weir_core::checkpoint::manifest::SourcePositions;
 use weir_core::domain::{Class, Failure};
@@ -16,80 +16,102 @@ use weir_core::watermark::Watermarks;
 use super::authority::{Shared, cluster};
 use super::authority_thread::failure;
 use super::job::{Job, guest_settings};
+use super::wiring::{self, Wiring};
 use super::writer::Restored;
 use crate::connector::file::{FileSink, FileSource};
 use crate::connector::generator::Generator;
 use crate::connector::standard::{Discard, Stdin, Stdout};
 use crate::connector::{self, Sink, Source, Waker, kafka};
 use crate::dataflow::{
-    Command, Edge, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings,
-    SinkNode, SourceNode, SourceSettings,
+    Bell, Command, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings,
+    SinkNode, SourceNode, SourceSettings, Task,
 };
-use crate::guest::{Instance, Measured};
+use crate::guest::{Instance, Measured, Subtask};
 
-/// Rows of the next epoch that may wait while a commit is under way, bytes.
+/// Rows of the next epoch that may wait at the subtasks of a sink while a commit is under way, bytes.
 const HOLD_BYTES: usize = 64 << 20;
 
-/// Everything that a shard runs.
+/// Everything that an attempt runs.
 pub(super) struct Assembled {
-    pub(super) nodes: Vec<Node>,
-    pub(super) edges: Vec<Vec<Vec<Edge>>>,
-    pub(super) commands: SyncSender<Command>,
-    pub(super) inbox: Receiver<Command>,
+    pub(super) shards: Vec<AssembledShard>,
+    /// Tasks of all shards: as many snapshots make a checkpoint.
+    pub(super) tasks: usize,
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// Builds the nodes. `next` is the first epoch.
+/// One shard, not started.
+pub(super) struct AssembledShard {
+    pub(super) tasks: Vec<Task>,
+    pub(super) commands: SyncSender<Command>,
+    pub(super) inbox: Receiver<Command>,
+    pub(super) bell: Arc<Bell>,
+}
+
+/// Builds all nodes. `next` is the first epoch.
 pub(super) fn assemble(
     job: &Job,
     shared: &Shared,
     mut restored: Restored,
     token: Token,
     next: Epoch,
-    (commands, inbox): (SyncSender<Command>, Receiver<Command>),
 ) -> Result<Assembled, Failure> {
     let plan = &job.checked.plan;
-    let waker: Waker = {
-        let commands = commands.clone();
-        // A full queue means that the shard is awake.
-        Arc::new(move || drop(commands.try_send(Command::Wake)))
-    };
-    let (mut nodes, mut metrics) = (Vec::new(), Vec::new());
-    for vertex in &plan.vertices {
-        let ports: Vec<String> = vertex.outputs.iter().map(|id| plan.output(*id).port.clone()).collect();
-        let kind = match vertex.kind {
-            VertexKind::Source { .. } => NodeKind::Source,
-            VertexKind::Node { .. } => NodeKind::Operator,
-            VertexKind::Sink { .. } => NodeKind::Sink,
-        };
-        let ports = if kind == NodeKind::Sink { vec![String::new()] } else { ports };
-        let operator = job.checked.operators.get(&vertex.name);
-        let measured = Measured::of(operator.map_or(&[], |operator| &operator.descriptor().metrics));
-        let counted = Arc::new(NodeMetrics::new(vertex.name.clone(), kind, ports, measured));
-        metrics.push(Arc::clone(&counted));
-        nodes.push(match vertex.kind {
-            VertexKind::Source { source } => {
-                let spec = &job.pipeline().sources[source];
-                let positions = restored.sources.remove(&vertex.name);
-                Node::Source(Box::new(source_node(job, vertex, spec, positions.as_ref(), counted, &waker)?))
+    let mut wiring = Wiring::new(plan);
+    let mut shards: Vec<Vec<Task>> = wiring.bells().iter().map(|_| Vec::new()).collect();
+    let mut metrics = Vec::new();
+    for chain in &plan.chains {
+        for subtask in 0..plan.vertex(chain.members[0]).parallelism {
+            let shard = wiring.shard_of(subtask);
+            let waker = wiring.waker(subtask);
+            let mut nodes = Vec::new();
+            for vertex in chain.members.iter().map(|id| plan.vertex(*id)) {
+                let counted = counted(job, vertex, subtask);
+                metrics.push(Arc::clone(&counted));
+                let of = Subtask { index: subtask, of: vertex.parallelism };
+                nodes.push(match vertex.kind {
+                    VertexKind::Source { source } => {
+                        let spec = &job.pipeline().sources[source];
+                        let positions = restored.sources.get(&vertex.name);
+                        Node::Source(Box::new(source_node(job, vertex, spec, positions, of, counted, &waker)?))
+                    }
+                    VertexKind::Node { node } => {
+                        let spec = &job.pipeline().nodes[node];
+                        Node::Operator(Box::new(operator_node(job, vertex, spec, &mut restored, of, counted)?))
+                    }
+                    VertexKind::Sink { sink, .. } => {
+                        let spec = &job.pipeline().sinks[sink];
+                        let writer = writer(shared, spec, of, token, next, &waker)?;
+                        let channels = wiring::channels(plan, vertex).count();
+                        let (name, policy) = (vertex.name.clone(), policy(spec.on_error));
+                        Node::Sink(Box::new(SinkNode::new(name, writer, channels, policy, counted)))
+                    }
+                });
             }
-            VertexKind::Node { node } => {
-                let spec = &job.pipeline().nodes[node];
-                Node::Operator(Box::new(operator_node(job, vertex, spec, &mut restored, counted)?))
-            }
-            VertexKind::Sink { sink, .. } => {
-                let spec = &job.pipeline().sinks[sink];
-                let writer = writer(shared, spec, token, next, &waker)?;
-                let policy = policy(spec.on_error);
-                Node::Sink(Box::new(SinkNode::new(vertex.name.clone(), writer, vertex.channels.len(), policy, counted)))
-            }
-        });
+            let (edges, outlets, inlets) = wiring.take(chain, subtask);
+            shards[shard].push(Task::new(nodes, edges, outlets, inlets));
+        }
     }
-    let edge = |(to, channel): &(weir_core::graph::plan::VertexId, usize)| Edge { to: to.0, channel: *channel };
-    let edges = (plan.vertices.iter())
-        .map(|vertex| vertex.outputs.iter().map(|id| plan.output(*id).consumers.iter().map(edge).collect()).collect())
-        .collect();
-    Ok(Assembled { nodes, edges, commands, inbox, metrics: Arc::new(Metrics { nodes: metrics }) })
+    let tasks = shards.iter().map(Vec::len).sum();
+    let shards = shards.into_iter().zip(wiring.bells()).map(|(tasks, bell)| {
+        let (commands, inbox) = sync_channel(64);
+        AssembledShard { tasks, commands, inbox, bell: Arc::clone(bell) }
+    });
+    Ok(Assembled { shards: shards.collect(), tasks, metrics: Arc::new(Metrics { nodes: metrics }) })
+}
+
+fn counted(job: &Job, vertex: &Vertex, subtask: u32) -> Arc<NodeMetrics> {
+    let plan = &job.checked.plan;
+    let (kind, ports) = match vertex.kind {
+        VertexKind::Source { .. } => (NodeKind::Source, None),
+        VertexKind::Node { .. } => (NodeKind::Operator, None),
+        VertexKind::Sink { .. } => (NodeKind::Sink, Some(vec![String::new()])),
+    };
+    let ports =
+        ports.unwrap_or_else(|| vertex.outputs.iter().map(|id| plan.output(*id).port.clone()).collect::<Vec<_>>());
+    let operator = job.checked.operators.get(&vertex.name);
+    let measured = Measured::of(operator.map_or(&[], |operator| &operator.descriptor().metrics));
+    let subtask = (vertex.parallelism > 1).then_some(subtask);
+    Arc::new(NodeMetrics::new(vertex.name.clone(), subtask, kind, ports, measured))
 }
 
 /// Whether the sources still are what was read up to these positions, where that can be known without opening them for
@@ -116,11 +138,12 @@ fn source_node(
     vertex: &Vertex,
     spec: &spec::Source,
     positions: Option<&SourcePositions>,
+    subtask: Subtask,
     metrics: Arc<NodeMetrics>,
     waker: &Waker,
 ) -> Result<SourceNode, Failure> {
     let output = job.checked.plan.output(vertex.outputs[0]);
-    let reader = reader(job, spec, positions, waker).map_err(|error| at(&spec.name, error))?;
+    let reader = reader(job, spec, positions, subtask, waker).map_err(|error| at(&spec.name, error))?;
     if let Some(positions) = positions
         && positions.identity != reader.identity()
     {
@@ -157,6 +180,7 @@ fn reader(
     job: &Job,
     spec: &spec::Source,
     positions: Option<&SourcePositions>,
+    subtask: Subtask,
     waker: &Waker,
 ) -> Result<Box<dyn Source>, connector::Error> {
     Ok(match &spec.kind {
@@ -180,6 +204,7 @@ fn reader(
                     spec::Start::Latest => kafka::Start::Latest,
                 },
                 until: kafka.until.map(|_| kafka::Until::Latest),
+                share: kafka::Share { index: subtask.index, of: subtask.of },
             };
             Box::new(kafka::KafkaSource::open(&settings, positions, Arc::clone(waker))?)
         }
@@ -191,6 +216,7 @@ fn operator_node(
     vertex: &Vertex,
     spec: &spec::Node,
     restored: &mut Restored,
+    subtask: Subtask,
     metrics: Arc<NodeMetrics>,
 ) -> Result<OperatorNode, Failure> {
     let plan = &job.checked.plan;
@@ -205,8 +231,9 @@ fn operator_node(
             KeyFrom::Extracted(index) => Some(KeyExtraction::Json(plan.output(channel.from).keys[index].clone())),
         };
     }
-    let settings = guest_settings(job.pipeline(), spec, Arc::clone(&metrics.measured));
-    let (state, watermark) = restored.take_state(&vertex.name).ok_or_else(|| bug("its state was not restored"))?;
+    let settings = guest_settings(job.pipeline(), spec, subtask, Arc::clone(&metrics.measured));
+    let (state, watermark) =
+        restored.take_state(&vertex.name, subtask.index).ok_or_else(|| bug("its state was not restored"))?;
     let instance = Instance::start(operator, settings, state).map_err(|failed| Failure {
         class: Class::Guest,
         why: format!("node `{}`: the operator failed in `open` ({}): {}", vertex.name, failed.code, failed.message),
@@ -215,7 +242,7 @@ fn operator_node(
         node: vertex.name.clone(),
         operator: format!("{}@{}", descriptor.name, descriptor.version),
         keys,
-        inputs: vertex.channels.iter().map(|channel| channel.input).collect(),
+        inputs: wiring::channels(plan, vertex).map(|(channel, _)| channel.input).collect(),
         on_error: policy(spec.on_error),
         rejects_port: vertex.rejects.and_then(|id| vertex.outputs.iter().position(|output| *output == id)),
         late_port: vertex.outputs.iter().position(|id| plan.output(*id).port == "late"),
@@ -241,6 +268,7 @@ fn origin(job: &Job, vertex: &Vertex) -> Option<String> {
 fn writer(
     shared: &Shared,
     spec: &spec::Sink,
+    subtask: Subtask,
     token: Token,
     next: Epoch,
     waker: &Waker,
@@ -254,7 +282,8 @@ fn writer(
         SinkKind::Kafka(kafka) => match &shared.producer {
             Some(producer) => {
                 let max = spec.record_bytes_max as usize;
-                kafka::KafkaSink::new(Arc::clone(producer), &kafka.topic, max, HOLD_BYTES, Arc::clone(waker))
+                let hold = HOLD_BYTES / subtask.of as usize;
+                kafka::KafkaSink::new(Arc::clone(producer), &kafka.topic, max, hold, Arc::clone(waker))
                     .map(|sink| Box::new(sink) as Box<dyn Sink>)
             }
             None => Err(connector::Error::Config(format!("sink `{}` has no transaction to write into", spec.name))),

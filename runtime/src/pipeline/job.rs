@@ -12,7 +12,7 @@ use weir_core::ids::Name;
 
 use super::folder::Folder;
 use super::snapshot_store::SnapshotStore;
-use crate::guest::{self, Engine, Limits, Measured, Operator};
+use crate::guest::{self, Engine, Limits, Measured, Operator, Subtask};
 
 /// Gives the bytes of an operator that is named `name@version`.
 pub type Lookup<'a> = dyn Fn(&Name, &str) -> Result<Vec<u8>, String> + 'a;
@@ -53,6 +53,10 @@ impl Checked {
                 outputs: operator.descriptor().outputs.iter().map(|o| o.name.clone()).collect(),
             })
         };
+        faults.extend(pipeline.nodes.iter().filter_map(|node| {
+            let operator = operators.get(&node.name)?;
+            shares_state(node, operator)
+        }));
         match Plan::new(&pipeline, &ports) {
             Ok(plan) if faults.is_empty() => Ok(Checked { pipeline, plan, operators }),
             Ok(_) => Err(faults),
@@ -72,11 +76,17 @@ impl Checked {
 }
 
 /// Where a node's guest runs and what it may use.
-pub(super) fn guest_settings(pipeline: &Pipeline, node: &Node, measured: Arc<[Measured]>) -> guest::Settings {
+pub(super) fn guest_settings(
+    pipeline: &Pipeline,
+    node: &Node,
+    subtask: Subtask,
+    measured: Arc<[Measured]>,
+) -> guest::Settings {
     let limits = &node.limits;
     guest::Settings {
         pipeline: pipeline.name.clone(),
         node: node.name.clone(),
+        subtask,
         config: node.config.to_string(),
         secrets: node.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())).collect(),
         limits: Limits::new(limits.memory_bytes as usize, limits.call_timeout, limits.record_bytes_max as usize),
@@ -125,6 +135,18 @@ fn read_component(path: &Path, written: &str) -> Result<Vec<u8>, Refusal> {
     }
     std::fs::read(path)
         .map_err(|e| ("weir::operator::unreadable", format!("cannot read the operator {written}: {e}"), None))
+}
+
+/// State belongs to keys: without one, subtasks would all own the same.
+fn shares_state(node: &Node, operator: &Operator) -> Option<Fault> {
+    let descriptor = operator.descriptor();
+    let has_state = !descriptor.states.is_empty() || descriptor.calls("timers");
+    if node.parallelism == 1 || !has_state || node.inputs.iter().all(|input| input.key.is_some()) {
+        return None;
+    }
+    let message = format!("`{}` keeps state or timers, and its inputs have no key to share it by", node.operator);
+    let path = format!("nodes.{}.parallelism", node.name);
+    Some(Fault::error("weir::config::parallelism", path, message).help("give the node a `key`, or parallelism = 1"))
 }
 
 /// The parts of JSON Schema that an operator's config is checked against: required and known properties, and their types.

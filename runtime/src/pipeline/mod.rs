@@ -16,6 +16,7 @@ mod rehearsal;
 mod service;
 pub mod snapshot_store;
 mod status;
+mod wiring;
 mod writer;
 
 /// What a running pipeline counts.

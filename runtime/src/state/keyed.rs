@@ -4,6 +4,10 @@
 //! A call writes in place and remembers what it replaced, so that a read within the call sees its writes without a second
 //! look-up, committing costs next to nothing, and discarding puts everything back.
 
+use std::ops::Range;
+
+use weir_core::key_group::KEY_GROUPS;
+
 use super::call::Call;
 use super::entries::Entries;
 use super::maps::Maps;
@@ -51,6 +55,8 @@ pub struct StateSpec {
 pub struct KeyedState {
     pub(super) states: Vec<Declared>,
     pub(super) timers_id: u16,
+    /// The key groups that are kept here.
+    pub(super) groups: Range<u16>,
     pub(super) entries: Entries,
     pub(super) values: Values,
     pub(super) maps: Maps,
@@ -68,8 +74,13 @@ pub(super) struct Declared {
 }
 
 impl KeyedState {
-    /// An empty working set. `timers_id` stands for the timers in the keys of the database.
+    /// An empty working set of all key groups. `timers_id` stands for the timers in the keys of the database.
     pub fn new(states: Vec<StateSpec>, timers_id: u16) -> Self {
+        KeyedState::of_groups(states, timers_id, 0..KEY_GROUPS)
+    }
+
+    /// The same of these key groups only: one subtask's.
+    pub fn of_groups(states: Vec<StateSpec>, timers_id: u16, groups: Range<u16>) -> Self {
         let (mut values, mut maps) = (0, 0);
         let mut declare = |spec: StateSpec| {
             let count = if spec.kind == Kind::Value { &mut values } else { &mut maps };
@@ -80,6 +91,7 @@ impl KeyedState {
         KeyedState {
             states,
             timers_id,
+            groups,
             entries: Entries::new(),
             values: Values::new(values),
             maps: Maps::new(maps),

@@ -6,9 +6,9 @@ use super::keyed::{KeyedState, Kind};
 use super::{Error, key};
 
 impl KeyedState {
-    /// Whether entries with this state id belong here.
-    pub fn owns(&self, id: u16) -> bool {
-        id == self.timers_id || self.states.iter().any(|s| s.spec.id == id)
+    /// Whether entries of this key group with this state id belong here.
+    pub fn owns(&self, group: KeyGroup, id: u16) -> bool {
+        self.groups.contains(&group.0) && (id == self.timers_id || self.states.iter().any(|s| s.spec.id == id))
     }
 
     /// Takes one entry of the database. Only at a restore, before the first call.

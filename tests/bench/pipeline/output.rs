@@ -35,6 +35,7 @@ fn each(broker: &Broker, topic: &str, mut row: impl FnMut(&Batch, usize)) {
         topics: Topics::Named(vec![topic.to_owned()]),
         start: Start::Earliest,
         until: Some(Until::Latest),
+        share: weir::connector::kafka::Share::ALL,
     };
     let thread = std::thread::current();
     let mut source = KafkaSource::open(&settings, None, Arc::new(move || thread.unpark())).unwrap();

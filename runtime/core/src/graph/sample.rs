@@ -30,6 +30,7 @@ fn source(text: &str) -> Source {
         watermark: WatermarkSettings::default(),
         on_error: None,
         record_bytes_max: RECORD_BYTES_MAX,
+        parallelism: 1,
     }
 }
 
@@ -42,6 +43,7 @@ fn node(text: &str, edges: &[&str]) -> Node {
         config: serde_json::Value::Null,
         secrets: Default::default(),
         limits: Limits::default(),
+        parallelism: 1,
     }
 }
 
@@ -52,6 +54,7 @@ fn sink(text: &str, edges: &[&str]) -> Sink {
         inputs: inputs(&format!("sinks.{text}"), edges),
         on_error: OnError::Fail,
         record_bytes_max: RECORD_BYTES_MAX,
+        parallelism: None,
     }
 }
 
@@ -64,7 +67,7 @@ fn inputs(place: &str, edges: &[&str]) -> Vec<Input> {
     for (index, text) in edges.iter().enumerate() {
         let (port, text) = text.split_once('=').map_or((None, *text), |(port, rest)| (Some(port.to_string()), rest));
         let (node, output) = text.split_once('.').map_or((text, None), |(n, p)| (n, Some(p.to_string())));
-        let edge = Edge { node: node.into(), port: output, path: format!("{place}.inputs[{index}]") };
+        let edge = Edge { node: node.into(), port: output, exchange: None, path: format!("{place}.inputs[{index}]") };
         match inputs.iter_mut().find(|i| i.port == port) {
             Some(input) => input.from.push(edge),
             None => inputs.push(Input { port, from: vec![edge], key: None }),

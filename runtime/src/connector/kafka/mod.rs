@@ -39,7 +39,7 @@ use commit_log::CommitLog;
 
 pub use authority::KafkaAuthority;
 pub use preflight::{Report, TopicFacts, check_limits};
-pub use settings::{Cluster, Domain, RETRY_BACKOFF, Security, Source as SourceSettings, Start, Topics, Until};
+pub use settings::{Cluster, Domain, RETRY_BACKOFF, Security, Share, Source as SourceSettings, Start, Topics, Until};
 pub use shared::SharedProducer;
 pub use sink::KafkaSink;
 pub use source::KafkaSource;

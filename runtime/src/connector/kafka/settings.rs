@@ -71,6 +71,22 @@ pub struct Source {
     pub start: Start,
     /// Where a bounded read ends; `None` reads for ever.
     pub until: Option<Until>,
+    /// Which share of the partitions is read: every `of`-th, from `index` on.
+    pub share: Share,
+}
+
+/// A share of the partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// From 0.
+    pub index: u32,
+    /// Readers of the source.
+    pub of: u32,
+}
+
+impl Share {
+    /// All partitions.
+    pub const ALL: Share = Share { index: 0, of: 1 };
 }
 
 /// Topics by name, or all that match.

@@ -13,7 +13,7 @@ use super::error::{Code, Failure, Kind, with_code};
 use super::metadata::Scope;
 use super::native::{PartitionList, millis};
 use super::preflight::no_topic;
-use super::settings::{Source, Start, Topics, Until};
+use super::settings::{Share, Source, Start, Topics, Until};
 use crate::clock;
 use crate::connector::Error;
 
@@ -63,8 +63,28 @@ pub(super) fn resolve(
     let partitions = partitions(client, source)?;
     let asked = Asked { client, source };
     match restored {
-        None => partitions.into_iter().map(|(topic, partition)| asked.first(topic, partition)).collect(),
-        Some(restored) => asked.restore(partitions, restored),
+        None => {
+            let ours = partitions.into_iter().enumerate().filter(|(index, _)| source.share.has(*index));
+            ours.map(|(_, (topic, partition))| asked.first(topic, partition)).collect()
+        }
+        // What no reader may do, such as going on where a partition is gone, each of them refuses.
+        Some(restored) => {
+            let mut splits = asked.restore(partitions, restored)?;
+            if source.share.of > 1 {
+                // The snapshot has them in the order of the readers of that time.
+                splits.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+                let mut index = 0..;
+                splits.retain(|_| index.next().is_some_and(|index| source.share.has(index)));
+            }
+            Ok(splits)
+        }
+    }
+}
+
+impl Share {
+    /// Whether the partition with this index, among all in order of topic and partition, is read.
+    fn has(self, index: usize) -> bool {
+        index as u32 % self.of == self.index
     }
 }
 

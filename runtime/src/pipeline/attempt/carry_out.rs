@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use weir_core::checkpoint::commit::Commit;
@@ -13,9 +13,10 @@ use weir_core::graph::plan::Authority;
 use weir_core::ids::{Epoch, Token};
 
 use super::Event;
+use super::gather::{Cut, Gathered};
 use super::shard_thread::ShardThread;
 use crate::clock;
-use crate::dataflow::{self, Command, Report, ShardSnapshot};
+use crate::dataflow::{self, Command, Report};
 use crate::pipeline::assemble::{self, Assembled};
 use crate::pipeline::authority::{self, Shared};
 use crate::pipeline::authority_thread::{AuthorityThread, Step, failure};
@@ -42,11 +43,10 @@ pub(super) struct Attempt<'a> {
     shared: Shared,
     writer: Writer<'a>,
     assembled: Option<Assembled>,
-    running: Option<ShardThread>,
+    running: Vec<ShardThread>,
     in_flight: Option<InFlight>,
-    /// What barriers cut off and no snapshot holds yet. That of an epoch that was declined meanwhile stays here: its sealed
-    /// state and its parts go into the next snapshot.
-    cut: BTreeMap<Epoch, Box<ShardSnapshot>>,
+    /// What barriers cut off and no snapshot holds yet.
+    gathered: Gathered,
     positions: BTreeMap<Epoch, BTreeMap<weir_core::ids::Name, SourcePositions>>,
     deterministic: bool,
 }
@@ -76,9 +76,9 @@ impl<'a> Attempt<'a> {
             number,
             start,
             assembled: None,
-            running: None,
+            running: Vec::new(),
             in_flight: None,
-            cut: BTreeMap::new(),
+            gathered: Gathered::default(),
             positions: BTreeMap::new(),
             deterministic: false,
         })
@@ -90,15 +90,14 @@ impl<'a> Attempt<'a> {
             Event::Fact(number, _) | Event::Report(number, _) if number != self.number => None,
             Event::Fact(_, fact) => Some(self.verify_named(*fact)),
             Event::Wake => None,
-            Event::Report(_, Report::Snapshot(snapshot)) => {
-                let epoch = snapshot.epoch;
+            Event::Report(_, Report::Snapshot(epoch, snapshot)) => {
+                let pause = self.gathered.add(epoch, *snapshot)?;
                 if let Some(in_flight) = &mut self.in_flight {
-                    in_flight.pause = snapshot.pause;
+                    in_flight.pause = pause;
                 }
-                self.cut.insert(epoch, snapshot);
                 Some(Fact::BarrierPassed { sink: 0, epoch })
             }
-            Event::Report(_, Report::Ended) => Some(Fact::InputEnded),
+            Event::Report(_, Report::Ended) => self.gathered.on_ended().then_some(Fact::InputEnded),
             Event::Report(_, Report::Failed(error)) => {
                 self.deterministic = error.is_deterministic();
                 let class = match &error {
@@ -169,20 +168,20 @@ impl<'a> Attempt<'a> {
                 return Ok(Some(Fact::Restored));
             }
             Decision::Begin { .. } => self.authority.send(Step::Begin)?,
-            Decision::Run { .. } => self.start_shard()?,
+            Decision::Run { .. } => self.start_shards()?,
             Decision::InjectBarrier { epoch, kind, last } => {
                 let in_flight = InFlight { epoch, kind, started: clock::now(), pause: Duration::ZERO };
                 self.in_flight = Some(in_flight);
                 if last {
-                    self.tell(Command::Pause);
+                    self.tell(&Command::Pause);
                 }
-                self.tell(Command::Barrier(epoch));
+                self.tell(&Command::Barrier(epoch));
             }
             Decision::Cancel { epoch, why } => {
                 tracing::warn!("checkpoint {epoch} is declined: {why}");
                 self.status.update(|facts| facts.declined += 1);
                 self.in_flight = None;
-                self.tell(Command::Cancel(epoch));
+                self.tell(&Command::Cancel(epoch));
             }
             Decision::Flush { epoch } => self.authority.send(Step::Flush(epoch))?,
             Decision::WriteSnapshot { epoch, token, kind } => self.write(epoch, token, kind)?,
@@ -198,10 +197,10 @@ impl<'a> Attempt<'a> {
                     "the commit of epoch {epoch} was slow, a copy of it may be under way: the id is claimed again"
                 );
             }
-            Decision::Release { epoch } => self.tell(Command::Released(epoch)),
+            Decision::Release { epoch } => self.tell(&Command::Released(epoch)),
             Decision::PublishLag { epoch, .. } => {
                 if let Some(positions) = self.positions.remove(&epoch) {
-                    self.tell(Command::Committed(positions));
+                    self.tell(&Command::Committed(Arc::new(positions)));
                 }
             }
             Decision::Retire(retire) => self.writer.retire(retire),
@@ -222,41 +221,30 @@ impl<'a> Attempt<'a> {
         if let Some(snapshot) = snapshot {
             tracing::info!("restored checkpoint {}: {} entries of state", snapshot.id(), restored.entries());
         }
-        let assembled = assemble::assemble(self.job, &self.shared, restored, token, next, sync_channel(64))?;
+        let assembled = assemble::assemble(self.job, &self.shared, restored, token, next)?;
         self.status.update(|facts| facts.metrics = Arc::clone(&assembled.metrics));
         self.assembled = Some(assembled);
         Ok(())
     }
 
-    fn start_shard(&mut self) -> Result<(), Failure> {
-        let assembled = self.assembled.take().ok_or_else(|| bug("run before restore"))?;
-        let sender = self.sender.clone();
-        let number = self.number;
-        let report = move |report| drop(sender.send(Event::Report(number, report)));
-        let running = ShardThread::start(assembled, report);
-        let failed = |e| Failure { class: Class::Io, why: format!("cannot start a thread: {e}") };
-        self.running = Some(running.map_err(failed)?);
+    fn start_shards(&mut self) -> Result<(), Failure> {
+        let Assembled { shards, tasks, .. } = self.assembled.take().ok_or_else(|| bug("run before restore"))?;
+        self.gathered.tasks = tasks;
+        for shard in shards {
+            let (sender, number) = (self.sender.clone(), self.number);
+            let report = move |report| drop(sender.send(Event::Report(number, report)));
+            let failed = |e| Failure { class: Class::Io, why: format!("cannot start a thread: {e}") };
+            self.running.push(ShardThread::start(shard, report).map_err(failed)?);
+        }
         self.status.update(|facts| facts.state = State::Running);
         Ok(())
     }
 
     fn write(&mut self, epoch: Epoch, token: Token, kind: CommitKind) -> Result<(), Failure> {
-        let (mut sealed, mut parts, mut newest) = (Vec::new(), Vec::new(), None);
-        for (cut, snapshot) in std::mem::take(&mut self.cut) {
-            let ShardSnapshot { sources, nodes, parts: mut staged, .. } = *snapshot;
-            parts.append(&mut staged);
-            let mut snapshots = BTreeMap::new();
-            for (name, node, state) in nodes {
-                snapshots.insert(name, node);
-                sealed.push(state);
-            }
-            newest = Some((cut, sources, snapshots));
-        }
-        let Some((_, sources, snapshots)) = newest.filter(|(cut, ..)| *cut == epoch) else {
-            return Err(bug("a snapshot is asked for that no barrier cut"));
-        };
-        self.positions.insert(epoch, sources.clone());
-        self.writer.write(WriteJob { epoch, token, kind, sources, nodes: snapshots, sealed, parts });
+        let cut = self.gathered.take(epoch).ok_or_else(|| bug("a snapshot is asked for that no barrier cut"))?;
+        self.positions.insert(epoch, cut.sources.clone());
+        let Cut { sources, nodes, sealed, parts, .. } = cut;
+        self.writer.write(WriteJob { epoch, token, kind, sources, nodes, sealed, parts });
         Ok(())
     }
 
@@ -279,18 +267,14 @@ impl<'a> Attempt<'a> {
         self.writer.committed(snapshot);
     }
 
-    fn tell(&self, command: Command) {
-        if let Some(running) = &self.running {
-            running.tell(command);
-        }
+    fn tell(&self, command: &Command) {
+        self.running.iter().for_each(|shard| shard.tell(command.clone()));
     }
 
     /// Stops the threads of the attempt. What was handed to the writer is carried out before; an error is what it could not
     /// make visible.
     pub(super) fn end(&mut self) -> Result<(), Failure> {
-        if let Some(running) = self.running.take() {
-            running.stop();
-        }
+        self.running.drain(..).for_each(ShardThread::stop);
         self.writer.drain()
     }
 }

@@ -2,6 +2,7 @@
 //! carried out in `carry_out`; no rule of the protocol is held here.
 
 mod carry_out;
+mod gather;
 mod shard_thread;
 
 use std::collections::VecDeque;

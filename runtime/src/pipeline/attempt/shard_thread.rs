@@ -2,25 +2,27 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::{Builder, JoinHandle};
 
-use crate::dataflow::{Command, Error, Report, Shard};
-use crate::pipeline::assemble::Assembled;
+use crate::dataflow::{Bell, Command, Error, Report, Shard};
+use crate::pipeline::assemble::AssembledShard;
 
 /// A running shard.
 pub(super) struct ShardThread {
     commands: SyncSender<Command>,
+    bell: Arc<Bell>,
     thread: JoinHandle<()>,
 }
 
 impl ShardThread {
     pub(super) fn start(
-        assembled: Assembled,
+        shard: AssembledShard,
         report: impl Fn(Report) + Clone + Send + 'static,
     ) -> io::Result<ShardThread> {
-        let Assembled { nodes, edges, commands, inbox, .. } = assembled;
-        let shard = Shard::new(nodes, edges, inbox, Box::new(report.clone()));
+        let AssembledShard { tasks, commands, inbox, bell } = shard;
+        let shard = Shard::new(tasks, inbox, Arc::clone(&bell), Box::new(report.clone()));
         let thread = Builder::new().name("shard".to_owned()).spawn(move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| shard.run())) {
                 let what = panic.downcast_ref::<String>().cloned();
@@ -28,12 +30,13 @@ impl ShardThread {
                 report(Report::Failed(Error::Bug(format!("the shard panicked: {what}"))));
             }
         })?;
-        Ok(ShardThread { commands, thread })
+        Ok(ShardThread { commands, bell, thread })
     }
 
     /// A shard that is gone has reported why.
     pub(super) fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
+        self.bell.ring();
     }
 
     /// Waits for its end.

@@ -2,11 +2,12 @@
 //! nothing.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use weir_core::checkpoint::manifest::{Manifest, SnapshotRef, SourcePositions, StateId};
 use weir_core::domain::{Class, Failure};
 use weir_core::ids::{Name, Token};
-use weir_core::key_group::KEY_GROUPS;
+use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 
 use super::failure;
 use crate::guest::Descriptor;
@@ -24,18 +25,20 @@ pub(super) type StateIds = BTreeMap<Name, BTreeMap<String, StateId>>;
 #[derive(Default)]
 pub(in crate::pipeline) struct Restored {
     pub(in crate::pipeline) sources: BTreeMap<Name, SourcePositions>,
-    states: BTreeMap<Name, (KeyedState, i64)>,
+    /// Per node the state of each subtask, and the node's watermark.
+    states: BTreeMap<Name, (Vec<Option<KeyedState>>, i64)>,
 }
 
 impl Restored {
     /// Entries of all nodes.
     pub(in crate::pipeline) fn entries(&self) -> usize {
-        self.states.values().map(|(state, _)| state.entries()).sum()
+        self.states.values().flat_map(|(states, _)| states).flatten().map(KeyedState::entries).sum()
     }
 
-    /// A node's state and watermark.
-    pub(in crate::pipeline) fn take_state(&mut self, node: &Name) -> Option<(KeyedState, i64)> {
-        self.states.remove(node)
+    /// The state of a node's subtask, and the node's watermark.
+    pub(in crate::pipeline) fn take_state(&mut self, node: &Name, subtask: u32) -> Option<(KeyedState, i64)> {
+        let (states, watermark) = self.states.get_mut(node)?;
+        Some((states.get_mut(subtask as usize)?.take()?, *watermark))
     }
 }
 
@@ -73,13 +76,19 @@ pub(super) fn load(
     let mut states = BTreeMap::new();
     for (node, operator) in &job.checked.operators {
         let watermark = manifest.and_then(|m| m.nodes.get(node)).map_or(i64::MIN, |node| node.watermark);
-        states.insert(node.clone(), (keyed_state(operator.descriptor(), |state| ids[node][state].id), watermark));
+        let parallelism = job.pipeline().node(node.as_str()).map_or(1, |node| node.parallelism);
+        let subtask = |subtask| {
+            let groups = KeyGroup::range(subtask, parallelism);
+            Some(keyed_state(operator.descriptor(), groups, |state| ids[node][state].id))
+        };
+        states.insert(node.clone(), ((0..parallelism).map(subtask).collect::<Vec<_>>(), watermark));
     }
     let (files, live) = (job.folder.files(), job.folder.live());
     let database = match snapshot {
         None => Database::create(&files, &live, token),
         Some(snapshot) => {
-            let mut nodes: Vec<&mut KeyedState> = states.values_mut().map(|(state, _)| state).collect();
+            let mut nodes: Vec<&mut KeyedState> =
+                states.values_mut().flat_map(|(states, _)| states).flatten().collect();
             Database::restore(&files, &live, token, &snapshot.files, &mut nodes, |id| {
                 snapshot.manifest.name_of_state(id)
             })
@@ -124,13 +133,17 @@ pub(super) fn state_ids(job: &Job, manifest: Option<&Manifest>) -> Result<StateI
     Ok(ids)
 }
 
-/// The empty state of an operator. `id` gives the id of a state by its name.
-pub(in crate::pipeline) fn keyed_state(descriptor: &Descriptor, id: impl Fn(&str) -> u16) -> KeyedState {
+/// The empty state of an operator's subtask that owns these key groups. `id` gives the id of a state by its name.
+pub(in crate::pipeline) fn keyed_state(
+    descriptor: &Descriptor,
+    groups: Range<u16>,
+    id: impl Fn(&str) -> u16,
+) -> KeyedState {
     let spec = |state: &crate::guest::StateDecl| StateSpec {
         name: state.name.clone(),
         kind: if state.kind == "map" { Kind::Map } else { Kind::Value },
         version: state.version,
         id: id(&state.name),
     };
-    KeyedState::new(descriptor.states.iter().map(spec).collect(), id(TIMERS))
+    KeyedState::of_groups(descriptor.states.iter().map(spec).collect(), id(TIMERS), groups)
 }

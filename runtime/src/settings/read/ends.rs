@@ -55,7 +55,7 @@ pub(super) fn source(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>)
     table.set(reader, "watermark", time::watermark, &mut watermark);
     let on_error = table.field("on_error").and_then(|f| on_error(&f, reader));
     let record_bytes_max = table.field("limits").map_or(reader.record_bytes_max, |f| record_limit(f, reader));
-    table.parallelism(reader);
+    let parallelism = table.parallelism(reader).unwrap_or(1);
     table.later(reader, "format", "a choice of formats");
     let is_kafka = matches!(kind, Some(SourceType::Kafka) | None);
     let kind = match kind {
@@ -81,7 +81,7 @@ pub(super) fn source(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>)
         let message = "a watermark needs an event time, and this source has none".to_string();
         field.report_invalid(reader, message, "add event_time = { json = \"/ts\" }, or take `watermark` out");
     }
-    Source { name, kind, event_time, watermark, on_error, record_bytes_max }
+    Source { name, kind, event_time, watermark, on_error, record_bytes_max, parallelism }
 }
 
 pub(super) fn sink(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>) -> Sink {
@@ -91,7 +91,7 @@ pub(super) fn sink(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>) -
     let mut policy = OnError::default();
     table.set(reader, "on_error", on_error, &mut policy);
     let record_bytes_max = table.field("limits").map_or(reader.record_bytes_max, |f| record_limit(f, reader));
-    table.parallelism(reader);
+    let parallelism = table.parallelism(reader);
     table.later(reader, "format", "a choice of formats");
     let kind = match kind {
         Some(SinkType::Kafka) => SinkKind::Kafka(kafka_sink(table, reader)),
@@ -103,7 +103,7 @@ pub(super) fn sink(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>) -
             SinkKind::Discard
         }
     };
-    Sink { name, kind, inputs, on_error: policy, record_bytes_max }
+    Sink { name, kind, inputs, on_error: policy, record_bytes_max, parallelism }
 }
 
 /// `limits = { record = "1MiB" }` where nothing else can be limited.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir_core::graph::nearest::nearest;
 use weir_core::graph::spec::{
-    Edge, FilePath, Input, Key, Limits, MEMORY_BYTES_MAX, Node, OnError, OperatorRef, Secret,
+    Edge, Exchange, FilePath, Input, Key, Limits, MEMORY_BYTES_MAX, Node, OnError, OperatorRef, Secret,
 };
 use weir_core::ids::Name;
 
@@ -35,7 +35,7 @@ pub(super) fn node(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>) -
         Some(field) => limits(field, reader),
         None => defaults(reader),
     };
-    table.parallelism(reader);
+    let parallelism = table.parallelism(reader).unwrap_or(1);
     if let Some(field) = table.field("capabilities")
         && field.items().is_none_or(|items| !items.is_empty())
     {
@@ -52,6 +52,7 @@ pub(super) fn node(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>) -
         config: config.unwrap_or_else(|| serde_json::json!({})),
         secrets,
         limits,
+        parallelism,
     }
 }
 
@@ -123,24 +124,28 @@ fn edges(field: &Field<'_>, reader: &mut Reader<'_>) -> Vec<Edge> {
 
 fn edge(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Edge> {
     if field.tree().entries().is_none() {
-        return named(field, field, reader);
+        return named(field, field, None, reader);
     }
     let mut table = field.table(reader)?;
     let from = table.required(reader, "from", "from = \"NAME\"");
-    if let Some(exchange) = table.field("exchange") {
-        exchange.choice(reader, &[("forward", Some(())), ("broadcast", None), ("rebalance", None)]);
-    }
+    let exchange = table.field("exchange").and_then(|field| field.choice(reader, &EXCHANGES));
     table.finish(reader);
-    named(&from?, field, reader)
+    named(&from?, field, exchange, reader)
 }
 
-fn named(field: &Field<'_>, at: &Field<'_>, reader: &mut Reader<'_>) -> Option<Edge> {
+const EXCHANGES: [(&str, Option<Exchange>); 3] = [
+    ("forward", Some(Exchange::Forward)),
+    ("broadcast", Some(Exchange::Broadcast)),
+    ("rebalance", Some(Exchange::Rebalance)),
+];
+
+fn named(field: &Field<'_>, at: &Field<'_>, exchange: Option<Exchange>, reader: &mut Reader<'_>) -> Option<Edge> {
     let text = field.string(reader)?;
     let (node, port) = match text.split_once('.') {
         Some((node, port)) => (node.to_string(), Some(port.to_string())),
         None => (text, None),
     };
-    Some(Edge { node, port, path: at.path().to_string() })
+    Some(Edge { node, port, exchange, path: at.path().to_string() })
 }
 
 /// `{ json = … }` for all inputs, or `{ left = { json = … }, … }` for each.

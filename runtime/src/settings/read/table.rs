@@ -2,6 +2,7 @@
 
 use weir_core::graph::fault::Fault;
 use weir_core::graph::nearest::nearest;
+use weir_core::key_group::KEY_GROUPS;
 
 use super::super::diagnostics::Problem;
 use super::super::tree::{Entry, Span, Tree};
@@ -76,13 +77,10 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// `parallelism`: 1 for now.
-    pub(super) fn parallelism(&mut self, reader: &mut Reader<'_>) {
-        if let Some(field) = self.field("parallelism")
-            && field.integer(reader, 1..=i64::from(u16::MAX)).is_some_and(|n| n > 1)
-        {
-            field.report_value_later(reader, "more than one subtask");
-        }
+    /// `parallelism`: at most one subtask for each key group.
+    pub(super) fn parallelism(&mut self, reader: &mut Reader<'_>) -> Option<u32> {
+        let field = self.field("parallelism")?;
+        field.integer(reader, 1..=i64::from(KEY_GROUPS)).map(|n| n as u32)
     }
 
     /// Does not complain about keys: an unknown `type` has been, and which keys belong to it is unknown too.

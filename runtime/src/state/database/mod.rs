@@ -200,9 +200,9 @@ impl Database {
         let mut at = 0;
         for entry in db.iterator_opt(IteratorMode::Start, read) {
             let (key, value) = entry.map_err(|e| failed_live("reading", &self.live, e))?;
-            let (_, id, _) = key::split(&key)?;
-            if !nodes.get(at).is_some_and(|n| n.owns(id)) {
-                at = nodes.iter().position(|n| n.owns(id)).ok_or_else(|| Error::UnknownState {
+            let (group, id, _) = key::split(&key)?;
+            if !nodes.get(at).is_some_and(|n| n.owns(group, id)) {
+                at = nodes.iter().position(|n| n.owns(group, id)).ok_or_else(|| Error::UnknownState {
                     name: name(id).unwrap_or_else(|| format!("a state with id {id}")),
                 })?;
             }

@@ -3,10 +3,10 @@
 use super::super::check;
 use super::super::fault::{Fault, Severity};
 use super::super::nearest::nearest;
-use super::super::spec::{Edge, EventTime, Input, Key, OnError, Pipeline, SinkKind};
+use super::super::spec::{self, Edge, EventTime, Input, Key, OnError, Pipeline, SinkKind, SourceKind};
 use super::{
-    Authority, Chain, ChainId, Channel, DEAD_LETTER, KeyFrom, Output, OutputId, Plan, Ports, REJECTS, SinkRole, Vertex,
-    VertexId, VertexKind,
+    Authority, Chain, ChainId, Channel, DEAD_LETTER, Exchange, KeyFrom, Output, OutputId, Plan, Ports, REJECTS,
+    SinkRole, Vertex, VertexId, VertexKind,
 };
 use crate::ids::Name;
 
@@ -48,7 +48,10 @@ impl Build<'_> {
                 EventTime::Json { pointer, unit } => Some((pointer.clone(), *unit)),
                 EventTime::KafkaTimestamp | EventTime::None => None,
             };
-            let vertex = self.vertex(spec.name.clone(), VertexKind::Source { source }, true);
+            let vertex = self.vertex(spec.name.clone(), VertexKind::Source { source }, true, spec.parallelism);
+            if spec.parallelism > 1 && !matches!(spec.kind, SourceKind::Kafka(_)) {
+                self.one_at_a_time(format!("sources.{}.parallelism", spec.name), spec.kind.as_str(), "read");
+            }
             let output = self.output(vertex, "");
             self.outputs[output.0].time = time;
             self.vertices[vertex.0].outputs.push(output);
@@ -73,7 +76,7 @@ impl Build<'_> {
     fn node(&mut self, node: usize, ports: PortsOf<'_>) {
         let spec = &self.pipeline.nodes[node];
         let ports = ports(&spec.name);
-        let vertex = self.vertex(spec.name.clone(), VertexKind::Node { node }, ports.is_some());
+        let vertex = self.vertex(spec.name.clone(), VertexKind::Node { node }, ports.is_some(), spec.parallelism);
         let place = format!("nodes.{}", spec.name);
         if let Some(ports) = &ports {
             self.faults.extend(reserved(&place, ports));
@@ -109,14 +112,38 @@ impl Build<'_> {
                 SinkKind::File { .. } => SinkRole::Published,
                 SinkKind::Stdout | SinkKind::Discard => SinkRole::Outside,
             };
-            let vertex = self.vertex(spec.name.clone(), VertexKind::Sink { sink, role }, true);
+            let parallelism = self.sink_parallelism(spec);
+            let vertex = self.vertex(spec.name.clone(), VertexKind::Sink { sink, role }, true, parallelism);
             spec.inputs.iter().for_each(|input| self.channels(vertex, 0, input));
         }
     }
 
-    fn vertex(&mut self, name: Name, kind: VertexKind, declared: bool) -> VertexId {
-        let vertex =
-            Vertex { name, kind, channels: vec![], outputs: vec![], rejects: None, chain: ChainId(usize::MAX) };
+    /// As written, where the type can; else as many as all that it takes from have, so that it joins their chain.
+    fn sink_parallelism(&mut self, spec: &spec::Sink) -> u32 {
+        let alone = matches!(spec.kind, SinkKind::File { .. } | SinkKind::Stdout);
+        if alone {
+            if spec.parallelism.is_some_and(|parallelism| parallelism > 1) {
+                self.one_at_a_time(format!("sinks.{}.parallelism", spec.name), spec.kind.as_str(), "written");
+            }
+            return 1;
+        }
+        if let Some(parallelism) = spec.parallelism {
+            return parallelism;
+        }
+        let producers = spec.inputs.iter().flat_map(|input| &input.from).filter_map(|edge| self.find(&edge.node));
+        let mut parallelisms = producers.map(|producer| self.vertices[producer.0].parallelism);
+        let first = parallelisms.next().unwrap_or(1);
+        if parallelisms.all(|parallelism| parallelism == first) { first } else { 1 }
+    }
+
+    fn one_at_a_time(&mut self, path: String, kind: &str, done: &str) {
+        let message = format!("the type {kind} is {done} by one subtask");
+        self.faults.push(Fault::error("weir::config::parallelism", path, message).help("take `parallelism` out"));
+    }
+
+    fn vertex(&mut self, name: Name, kind: VertexKind, declared: bool, parallelism: u32) -> VertexId {
+        let (channels, outputs, rejects, chain) = (vec![], vec![], None, ChainId(usize::MAX));
+        let vertex = Vertex { name, kind, channels, outputs, rejects, chain, parallelism };
         self.vertices.push(vertex);
         self.declared.push(declared);
         VertexId(self.vertices.len() - 1)
@@ -141,11 +168,48 @@ impl Build<'_> {
                 Some(Key::Record) => KeyFrom::Record,
                 Some(Key::Json(pointer)) => KeyFrom::Extracted(self.key_column(from, pointer)),
             };
+            let exchange = self.exchange(edge, self.outputs[from.0].vertex, consumer, key);
             let channels = &mut self.vertices[consumer.0].channels;
-            channels.push(Channel { from, input, key });
+            channels.push(Channel { from, input, key, exchange });
             let channel = channels.len() - 1;
             self.outputs[from.0].consumers.push((consumer, channel));
         }
+    }
+
+    /// How the records of an edge are spread. Between single subtasks there is nothing to spread.
+    fn exchange(&mut self, edge: &Edge, from: VertexId, to: VertexId, key: KeyFrom) -> Exchange {
+        let (out, into) = (self.vertices[from.0].parallelism, self.vertices[to.0].parallelism);
+        if (out, into) == (1, 1) {
+            return Exchange::Forward;
+        }
+        let keyed = key != KeyFrom::Nothing;
+        let wrong = |message: String, help: &'static str| {
+            Fault::error("weir::config::exchange", format!("{}.exchange", edge.path), message).help(help)
+        };
+        let (found, fault) = match edge.exchange {
+            None if keyed => (Exchange::ByKey, None),
+            None if out == into => (Exchange::Forward, None),
+            None if into > 1 && matches!(self.vertices[to.0].kind, VertexKind::Sink { .. }) => {
+                let message =
+                    format!("`{edge}` has {out} subtasks, the sink {into}: rows of one key would lose their order");
+                let help = "take `parallelism` out of the sink, or write { from = …, exchange = \"rebalance\" }";
+                (Exchange::Rebalance, Some(wrong(message, help)))
+            }
+            None => (Exchange::Rebalance, None),
+            Some(_) if keyed => {
+                let message = format!("the input has a key, so the records of `{edge}` go to the subtask that owns it");
+                (Exchange::ByKey, Some(wrong(message, "take `exchange` out, or the key")))
+            }
+            Some(spec::Exchange::Broadcast) => (Exchange::Broadcast, None),
+            Some(spec::Exchange::Rebalance) => (Exchange::Rebalance, None),
+            Some(spec::Exchange::Forward) => {
+                let message = format!("`{edge}` has {out} subtasks and cannot be forwarded to {into}");
+                let help = "give both the same `parallelism`, or write \"rebalance\"";
+                (Exchange::Forward, (out != into).then(|| wrong(message, help)))
+            }
+        };
+        self.faults.extend(fault);
+        found
     }
 
     /// The column of this pointer among the keys of an output. Two consumers that ask for the same share it.
@@ -239,7 +303,7 @@ impl Build<'_> {
         let mut chains: Vec<Chain> = Vec::new();
         for at in 0..self.vertices.len() {
             let chain = match self.vertices[at].channels.as_slice() {
-                [only] => self.vertices[self.outputs[only.from.0].vertex.0].chain,
+                [only] if only.exchange == Exchange::Forward => self.vertices[self.outputs[only.from.0].vertex.0].chain,
                 _ => {
                     chains.push(Chain { members: vec![] });
                     ChainId(chains.len() - 1)

@@ -1,7 +1,8 @@
 //! How the engine runs a pipeline: vertices in topological order, edges by number, what to find in each record, who decides
 //! what is committed. Made once, from a checked pipeline and the ports of its operators; knows no component and no file.
 //!
-//! Parallelism is 1 for now: a vertex is a subtask, and a chain is what one barrier passes without waiting.
+//! A vertex has as many subtasks as its parallelism says; a chain is what one barrier passes without waiting, and runs once
+//! for each subtask.
 
 mod build;
 #[cfg(test)]
@@ -58,6 +59,8 @@ pub struct Vertex {
     pub rejects: Option<OutputId>,
     /// The chain it belongs to.
     pub chain: ChainId,
+    /// Its subtasks.
+    pub parallelism: u32,
 }
 
 /// What a vertex is, and which: its index in [`Pipeline::sources`], `nodes` or `sinks`.
@@ -91,6 +94,33 @@ pub struct Channel {
     pub input: u32,
     /// What its records are keyed by.
     pub key: KeyFrom,
+    /// How its records are spread over the consumer's subtasks.
+    pub exchange: Exchange,
+}
+
+/// How the records of an edge are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// Subtask i to subtask i.
+    Forward,
+    /// To the subtask that owns the key group of the record's key.
+    ByKey,
+    /// Every record to every subtask.
+    Broadcast,
+    /// In turn, batch by batch.
+    Rebalance,
+}
+
+impl Exchange {
+    /// As people write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Exchange::Forward => "forward",
+            Exchange::ByKey => "by key",
+            Exchange::Broadcast => "broadcast",
+            Exchange::Rebalance => "rebalance",
+        }
+    }
 }
 
 /// Where the key of a record is found.
@@ -121,7 +151,8 @@ pub struct Output {
     pub consumers: Vec<(VertexId, usize)>,
 }
 
-/// Vertices joined by edges that no barrier waits at: the head has no channel or several, all others have one.
+/// Vertices joined by forward edges that no barrier waits at: all but the head have one channel, and it is forward. All have
+/// the same parallelism.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     /// Members in topological order; the first is the head.

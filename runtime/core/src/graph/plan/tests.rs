@@ -1,7 +1,7 @@
 //! Plans of small graphs.
 
 use super::super::sample::{kafka, name, pipeline};
-use super::super::spec::*;
+use super::super::spec::{self, *};
 use super::*;
 
 fn ports(inputs: &[&str], outputs: &[&str]) -> Ports {
@@ -162,4 +162,72 @@ fn a_component_that_was_not_looked_at_may_have_any_port() {
 fn a_wrong_pipeline_is_not_planned() {
     let ring = pipeline(&["src"], &[("a", &["b"]), ("b", &["a"])], &[("out", &["a", "src"])]);
     assert!(Plan::new(&ring, &usual).is_err());
+}
+
+/// Edges as `from -> to: exchange`, and chains with their parallelism.
+fn spread(spec: &Pipeline) -> (Vec<String>, Vec<String>) {
+    let plan = Plan::new(spec, &usual).expect("plans");
+    let name = |id: VertexId| plan.vertex(id).name.to_string();
+    let edges = plan.vertices.iter().flat_map(|v| {
+        v.channels
+            .iter()
+            .map(|c| format!("{} -> {}: {}", name(plan.output(c.from).vertex), v.name, c.exchange.as_str()))
+    });
+    let chains = plan.chains.iter().map(|c| {
+        let members: Vec<String> = c.members.iter().map(|m| name(*m)).collect();
+        format!("{} x{}", members.join(" "), plan.vertex(c.members[0]).parallelism)
+    });
+    (edges.collect(), chains.collect())
+}
+
+/// `src -> count -> out`, with Kafka at both ends.
+fn line(source: u32, node: u32, sink: Option<u32>) -> Pipeline {
+    let mut spec = pipeline(&["src"], &[("count", &["src"])], &[("out", &["count"])]);
+    spec.sources[0].kind = SourceKind::Kafka(KafkaSource {
+        client: KafkaClient::default(),
+        topic: "in".into(),
+        start: Start::Earliest,
+        until: None,
+    });
+    spec.sinks[0].kind = kafka(None);
+    (spec.sources[0].parallelism, spec.nodes[0].parallelism, spec.sinks[0].parallelism) = (source, node, sink);
+    spec
+}
+
+#[test]
+fn a_keyed_edge_between_more_than_single_subtasks_is_spread_by_key_and_cuts_the_chain() {
+    let mut spec = line(1, 4, None);
+    spec.nodes[0].inputs[0].key = Some(Key::Json("/ip".into()));
+    let (edges, chains) = spread(&spec);
+    assert_eq!(edges, ["src -> count: by key", "count -> out: forward"]);
+    assert_eq!(chains, ["src x1", "count out x4"], "a sink has the parallelism of what it takes from");
+    spec.sources[0].parallelism = 4;
+    assert_eq!(spread(&spec).0[0], "src -> count: by key");
+    (spec.sources[0].parallelism, spec.nodes[0].parallelism) = (1, 1);
+    assert_eq!(spread(&spec).1, ["src count out x1"]);
+}
+
+#[test]
+fn an_edge_without_a_key_is_forward_at_equal_parallelism_else_rebalance() {
+    assert_eq!(spread(&line(3, 3, None)).1, ["src count out x3"]);
+    assert_eq!(spread(&line(1, 3, None)).0, ["src -> count: rebalance", "count -> out: forward"]);
+    assert_eq!(spread(&line(3, 3, Some(1))).0, ["src -> count: forward", "count -> out: rebalance"]);
+    let mut spec = line(2, 2, None);
+    spec.nodes[0].inputs[0].from[0].exchange = Some(spec::Exchange::Broadcast);
+    assert_eq!(spread(&spec).0[0], "src -> count: broadcast");
+}
+
+#[test]
+fn a_spread_that_cannot_be_is_refused() {
+    let mut forward = line(1, 2, None);
+    forward.nodes[0].inputs[0].from[0].exchange = Some(spec::Exchange::Forward);
+    let mut keyed = line(2, 2, None);
+    keyed.nodes[0].inputs[0].from[0].exchange = Some(spec::Exchange::Rebalance);
+    keyed.nodes[0].inputs[0].key = Some(Key::Record);
+    let mut alone = pipeline(&["src"], &[], &[("out", &["src"])]);
+    alone.sources[0].parallelism = 2;
+    alone.sinks[0].parallelism = Some(2);
+    let refused: Vec<String> =
+        [forward, keyed, line(4, 4, Some(2)), alone].iter().flat_map(|spec| errors(spec, &usual)).collect();
+    insta::assert_snapshot!(refused.join("\n"));
 }

@@ -20,6 +20,8 @@ pub struct Source {
     pub on_error: Option<OnError>,
     /// The largest record taken: key + value + headers, bytes.
     pub record_bytes_max: u64,
+    /// Subtasks, 1 to 128: each reads its share of the splits.
+    pub parallelism: u32,
 }
 
 /// The type of a source.
@@ -77,6 +79,8 @@ pub struct Sink {
     pub on_error: OnError,
     /// The largest row written: key + value + headers, bytes.
     pub record_bytes_max: u64,
+    /// Subtasks, 1 to 128; `None`: as many as what it takes from has, where the type can.
+    pub parallelism: Option<u32>,
 }
 
 /// The type of a sink.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use ends::{FilePath, GeneratorSource, Sink, SinkKind, Source, SourceKind};
 pub use kafka::{Compression, KafkaClient, KafkaSink, KafkaSource, Mechanism, Protocol, Security, Start, Until};
-pub use node::{Edge, Input, Key, Limits, MEMORY_BYTES_MAX, Node, OnError, OperatorRef, RECORD_BYTES_MAX};
+pub use node::{Edge, Exchange, Input, Key, Limits, MEMORY_BYTES_MAX, Node, OnError, OperatorRef, RECORD_BYTES_MAX};
 pub use secret::Secret;
 pub use time::{EventTime, Unit, WatermarkSettings};
 

@@ -23,6 +23,8 @@ pub struct Node {
     pub secrets: BTreeMap<String, Secret>,
     /// What it may use.
     pub limits: Limits,
+    /// Subtasks, 1 to 128.
+    pub parallelism: u32,
 }
 
 /// Which component runs in a node.
@@ -66,8 +68,22 @@ pub struct Edge {
     pub node: String,
     /// Its port; `None`: its first.
     pub port: Option<String>,
+    /// How its records are spread; `None`: by key where the input has one, else forward or, between unequal
+    /// parallelisms, rebalance.
+    pub exchange: Option<Exchange>,
     /// Where it stands in the file: `nodes.count.inputs[0]`.
     pub path: String,
+}
+
+/// `exchange`, where it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// Subtask i to subtask i.
+    Forward,
+    /// Every record to every subtask.
+    Broadcast,
+    /// In turn, batch by batch.
+    Rebalance,
 }
 
 impl std::fmt::Display for Edge {

@@ -160,6 +160,7 @@ fn source_settings(topic: &str) -> SourceSettings {
         topics: Topics::Named(vec![topic.into()]),
         start: Start::Earliest,
         until: None,
+        share: Share::ALL,
     }
 }
 

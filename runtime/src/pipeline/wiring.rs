@@ -1,0 +1,113 @@
+//! Rings between chains: how many, from which subtask to which, and on which shard each end is. Made from the plan, handed
+//! out task by task. Knows no node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_core::graph::plan::{Chain, Channel, Exchange, KeyFrom, Plan, Vertex, VertexId};
+
+use crate::connector::Waker;
+use crate::dataflow::{Bell, Edge, KeyExtraction, Outlet, RingReader, RingWriter, Spread, ring};
+
+/// Edges per node and port, the outlets among them, and the rings into the head, by channel.
+pub(super) type Wires = (Vec<Vec<Vec<Edge>>>, Vec<Outlet>, Vec<RingReader>);
+
+/// Both ends of all rings, until their tasks take them.
+pub(super) struct Wiring<'p> {
+    plan: &'p Plan,
+    bells: Vec<Arc<Bell>>,
+    /// By consumer, its edge, and the producer's subtask: a ring to each of the consumer's subtasks.
+    writers: BTreeMap<(VertexId, usize, u32), Vec<RingWriter>>,
+    /// By consumer and its subtask: a ring for each channel.
+    readers: BTreeMap<(VertexId, u32), Vec<RingReader>>,
+}
+
+/// The channels into each subtask of a vertex, in order: the edge that each belongs to, and the producer's subtask, or
+/// `None` where it is the one with the same number.
+pub(super) fn channels<'p>(plan: &'p Plan, vertex: &'p Vertex) -> impl Iterator<Item = (&'p Channel, Option<u32>)> {
+    vertex.channels.iter().flat_map(|channel| {
+        let producers = plan.vertex(plan.output(channel.from).vertex).parallelism;
+        let forward = channel.exchange == Exchange::Forward;
+        (0..if forward { 1 } else { producers }).map(move |producer| (channel, (!forward).then_some(producer)))
+    })
+}
+
+impl<'p> Wiring<'p> {
+    /// Rings for all edges between chains. There are as many shards as the widest vertex has subtasks, and not more than
+    /// cores.
+    pub(super) fn new(plan: &'p Plan) -> Wiring<'p> {
+        let widest = plan.vertices.iter().map(|vertex| vertex.parallelism).max().unwrap_or(1) as usize;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let bells = (0..widest.min(cores)).map(|_| Arc::default()).collect();
+        let mut wiring = Wiring { plan, bells, writers: BTreeMap::new(), readers: BTreeMap::new() };
+        for head in plan.chains.iter().map(|chain| chain.members[0]) {
+            for subtask in 0..plan.vertex(head).parallelism {
+                wiring.connect(head, subtask);
+            }
+        }
+        wiring
+    }
+
+    fn connect(&mut self, head: VertexId, subtask: u32) {
+        let vertex = self.plan.vertex(head);
+        let edge = |channel: &Channel| vertex.channels.iter().position(|other| std::ptr::eq(other, channel));
+        for (channel, producer) in channels(self.plan, vertex) {
+            let producer = producer.unwrap_or(subtask);
+            let (writer, reader) = ring(&self.bells[self.shard_of(producer)], &self.bells[self.shard_of(subtask)]);
+            let edge = edge(channel).expect("the channel is one of the vertex");
+            self.writers.entry((head, edge, producer)).or_default().push(writer);
+            self.readers.entry((head, subtask)).or_default().push(reader);
+        }
+    }
+
+    /// The shard that runs the subtasks of this number.
+    pub(super) fn shard_of(&self, subtask: u32) -> usize {
+        subtask as usize % self.bells.len()
+    }
+
+    /// The bells of all shards.
+    pub(super) fn bells(&self) -> &[Arc<Bell>] {
+        &self.bells
+    }
+
+    /// Wakes the shard that runs the subtasks of this number.
+    pub(super) fn waker(&self, subtask: u32) -> Waker {
+        let bell = Arc::clone(&self.bells[self.shard_of(subtask)]);
+        Arc::new(move || bell.ring())
+    }
+
+    /// What belongs to one subtask of a chain.
+    pub(super) fn take(&mut self, chain: &Chain, subtask: u32) -> Wires {
+        let mut outlets = Vec::new();
+        let mut edges = Vec::new();
+        for vertex in chain.members.iter().map(|id| self.plan.vertex(*id)) {
+            let mut ports = Vec::new();
+            for output in vertex.outputs.iter().map(|id| self.plan.output(*id)) {
+                let consumers = output.consumers.iter();
+                ports.push(consumers.map(|(to, edge)| self.edge(chain, *to, *edge, subtask, &mut outlets)).collect());
+            }
+            edges.push(ports);
+        }
+        let inlets = self.readers.remove(&(chain.members[0], subtask)).unwrap_or_default();
+        (edges, outlets, inlets)
+    }
+
+    fn edge(&mut self, chain: &Chain, to: VertexId, edge: usize, subtask: u32, outlets: &mut Vec<Outlet>) -> Edge {
+        if let Some(index) = chain.members.iter().position(|member| *member == to) {
+            return Edge::Node { to: index, channel: edge };
+        }
+        let channel = &self.plan.vertex(to).channels[edge];
+        let spread = match channel.exchange {
+            Exchange::Forward => Spread::Forward,
+            Exchange::Broadcast => Spread::Broadcast,
+            Exchange::Rebalance => Spread::Rebalance,
+            Exchange::ByKey => Spread::ByKey(match channel.key {
+                KeyFrom::Extracted(index) => KeyExtraction::Json(self.plan.output(channel.from).keys[index].clone()),
+                KeyFrom::Record | KeyFrom::Nothing => KeyExtraction::Record,
+            }),
+        };
+        let rings = self.writers.remove(&(to, edge, subtask)).unwrap_or_default();
+        outlets.push(Outlet::new(spread, rings, subtask as usize));
+        Edge::Outlet(outlets.len() - 1)
+    }
+}
