@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
 mod bad_input;
+mod checkpoint_commands;
 mod compile;
 mod hostile;
 mod ip_count_kafka;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::body;
 use super::problem::{Code, Problem, blocking};
+use crate::clock;
 use crate::pipeline::{Language, Manager, View};
 
 const PIPELINE_BYTES_MAX: usize = 256 << 10;
@@ -113,7 +114,7 @@ fn show(view: &View) -> Value {
     let checkpoint = view
         .last_checkpoint
         .as_ref()
-        .map(|last| json!({"epoch": last.epoch.0, "completed_at": body::rfc3339(last.completed_at)}));
+        .map(|last| json!({"epoch": last.epoch.0, "completed_at": clock::rfc3339(last.completed_at)}));
     json!({
         "name": view.name.as_str(),
         "state": view.state.as_str(),

@@ -17,6 +17,7 @@ macro_rules! eprintln {
 
 mod build;
 mod check;
+mod checkpoint;
 mod compile_child;
 mod demo;
 mod exit;
@@ -25,6 +26,7 @@ mod load;
 mod run;
 mod serve;
 mod status_line;
+mod target;
 mod txn;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -73,6 +75,9 @@ enum Command {
     Build(build::Arguments),
     /// Show what a component is, declares and imports
     Inspect(inspect::Arguments),
+    /// Checkpoints of a pipeline: list, show, verify
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
     /// Prove things on this machine
     #[command(subcommand)]
     Demo(demo::Command),
@@ -96,6 +101,7 @@ pub fn main(arguments: Arguments) -> Exit {
         Command::Check(arguments) => check::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Demo(command) => demo::run(&command),
         Command::Txn(command) => txn::run(&command),
         Command::CompileChild(arguments) => compile_child::run(&arguments),

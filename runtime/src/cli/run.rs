@@ -6,9 +6,10 @@ use std::time::Duration;
 use weir_core::domain::{Class, Start};
 use weir_core::graph::spec::Guarantee;
 
+use super::target::default_state;
 use super::{Exit, load, status_line};
 use crate::api::{self, Running};
-use crate::pipeline::{Checked, Job, JobError, Service, Settings, folder};
+use crate::pipeline::{Job, JobError, Service, Settings, folder};
 
 /// Signals within this time are one.
 const ONE_SIGNAL: Duration = Duration::from_millis(300);
@@ -65,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     };
     let state = match &scratch {
         Some(folder) => folder.path().join("state"),
-        None => arguments.state.clone().unwrap_or_else(|| default_state(&arguments.file, &checked)),
+        None => arguments.state.clone().unwrap_or_else(|| default_state(&arguments.file, &checked.pipeline.name)),
     };
     // Before anything is written: an address that is not to be had is no start.
     let listener = match arguments.listen.as_deref().map(api::listen).transpose() {
@@ -119,12 +120,6 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         _ => eprintln!("error: {}", outcome.why),
     }
     Exit::from(outcome.class)
-}
-
-/// `.weir/<name>` in the folder of the pipeline file.
-pub(super) fn default_state(file: &Path, checked: &Checked) -> PathBuf {
-    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    folder.join(".weir").join(checked.pipeline.name.as_str())
 }
 
 pub(super) fn refused(error: &JobError) -> Exit {

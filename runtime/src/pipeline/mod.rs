@@ -5,6 +5,7 @@ mod assemble;
 mod attempt;
 mod authority;
 mod authority_thread;
+pub mod checkpoints;
 mod clusters;
 mod config_schema;
 pub mod current;

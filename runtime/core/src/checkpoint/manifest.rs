@@ -45,6 +45,19 @@ pub enum CommitKind {
     Reset,
 }
 
+impl CommitKind {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CommitKind::Checkpoint => "checkpoint",
+            CommitKind::Savepoint => "savepoint",
+            CommitKind::Final => "final",
+            CommitKind::Rewind => "rewind",
+            CommitKind::Reset => "reset",
+        }
+    }
+}
+
 /// A file below `checkpoints/files/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileRef {

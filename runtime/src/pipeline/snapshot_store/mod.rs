@@ -13,7 +13,7 @@ use weir_core::checkpoint::manifest::{Manifest, SnapshotRef, VERSION};
 use weir_core::ids::{Epoch, Token};
 
 pub use crate::state::Error;
-use crate::state::{VerifiedFiles, list_dir, parse_token, sync_dir, verify};
+use crate::state::{VerifiedFiles, list_dir, parse_token, sync_dir, verify, verify_file};
 use crate::{crash, hex};
 
 /// Proof that a snapshot is durable: manifest, files and their names. Nobody else can make one.
@@ -45,6 +45,8 @@ pub struct Listed {
     pub manifest: Result<Manifest, Error>,
     /// It was seen to be committed. Without the mark it may still be: the authority decides.
     pub committed: bool,
+    /// The digest of its manifest as the mark has it; marks of old have none.
+    pub marked: Option<String>,
 }
 
 /// Snapshots below `checkpoints/`.
@@ -125,11 +127,15 @@ impl SnapshotStore {
         for (epoch, token) in self.folders()? {
             let dir = self.folder(epoch, token);
             match read(&dir) {
-                Ok((manifest, sha256)) => found.push(Listed {
-                    snapshot: SnapshotRef { epoch, token, sha256 },
-                    manifest,
-                    committed: dir.join(COMMITTED).exists(),
-                }),
+                Ok((manifest, sha256)) => {
+                    let mark = fs::read(dir.join(COMMITTED)).ok();
+                    found.push(Listed {
+                        snapshot: SnapshotRef { epoch, token, sha256 },
+                        manifest,
+                        committed: mark.is_some(),
+                        marked: mark.as_deref().and_then(parse_mark),
+                    });
+                }
                 Err(Error::Missing { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -138,11 +144,16 @@ impl SnapshotStore {
         Ok(found)
     }
 
-    /// Notes that a snapshot is known to be committed, for lists and for `retain` after a restart. Decides nothing, and
-    /// may be lost.
+    /// Notes that a snapshot is known to be committed, and the digest of its manifest: for lists, for `weir checkpoint
+    /// verify` and for `retain` after a restart. Decides nothing, and may be lost.
     pub fn mark_committed(&self, snapshot: &SnapshotRef) -> Result<(), Error> {
         let path = self.folder(snapshot.epoch, snapshot.token).join(COMMITTED);
-        File::create(&path).map(drop).map_err(|e| Error::write("creating", &path, e))
+        fs::write(&path, format!("{}\n", snapshot.sha256)).map_err(|e| Error::write("writing", &path, e))
+    }
+
+    /// Checks every state file of a manifest, by length and sha256: what is wrong with each. Changes nothing.
+    pub fn damage(&self, manifest: &Manifest) -> Vec<Error> {
+        manifest.files().filter_map(|file| verify_file(&self.files, file).err()).collect()
     }
 
     /// `checkpoints/<epoch>-<token>`.
@@ -151,7 +162,7 @@ impl SnapshotStore {
     }
 
     fn folders(&self) -> Result<Vec<(Epoch, Token)>, Error> {
-        Ok(list_dir(&self.dir)?.iter().filter_map(|name| parse_folder(name)).collect())
+        Ok(list_dir(&self.dir)?.iter().filter_map(|name| parse_id(name)).collect())
     }
 }
 
@@ -187,7 +198,15 @@ fn read(dir: &Path) -> Result<(Result<Manifest, Error>, String), Error> {
     Ok((manifest, hex::sha256(&bytes)))
 }
 
-fn parse_folder(name: &str) -> Option<(Epoch, Token)> {
+/// The digest that a mark holds. One that a power cut left empty says only that the snapshot was committed.
+fn parse_mark(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_end();
+    let is_digest = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    is_digest.then(|| text.to_owned())
+}
+
+/// Epoch and token of a snapshot's id.
+pub fn parse_id(name: &str) -> Option<(Epoch, Token)> {
     let (epoch, token) = name.split_once('-')?;
     Some((Epoch(parse_token(epoch)?.0 as u64), parse_token(token)?))
 }

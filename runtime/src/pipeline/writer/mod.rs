@@ -96,20 +96,24 @@ impl<'a> Writer<'a> {
 
     /// Loads what was committed into working sets, makes its parts visible, and starts the thread on its database.
     pub(super) fn restore(&mut self, from: From<'_>, token: Token) -> Result<Restored, Failure> {
-        let snapshot = match from {
+        let snapshot = match &from {
             From::Snapshot(snapshot) => Some(self.take_verified(snapshot)?),
             From::Nothing | From::Reset(_) => None,
         };
         let manifest = snapshot.as_ref().map(|snapshot| &snapshot.manifest);
         let ids = restore::state_ids(self.job, manifest)?;
         // Order: whatever may still refuse this start has been asked; only now something changes.
-        match (manifest, from) {
+        match (manifest, &from) {
             (Some(manifest), _) => self.folders.publish(&manifest.parts).map_err(|e| not_visible(&e))?,
-            (None, From::Reset(epoch)) => self.folders.set_aside(epoch).map_err(|e| io(&e))?,
+            (None, From::Reset(epoch)) => self.folders.set_aside(*epoch).map_err(|e| io(&e))?,
             (None, _) => {}
         }
         self.folders.sweep(token).map_err(|e| io(&e))?;
         self.job.store.remove_temporary(token).map_err(|e| failure(&e))?;
+        // A kill may have come between the commit and its mark.
+        if let From::Snapshot(snapshot) = from {
+            self.job.store.mark_committed(snapshot).map_err(|e| failure(&e))?;
+        }
         let (database, restored) = restore::load(self.job, snapshot.as_ref(), &ids, token)?;
         let worker = Worker {
             store: self.job.store.clone(),
