@@ -4,6 +4,7 @@
 mod bad_input;
 mod checkpoint_commands;
 mod compile;
+mod control;
 mod hostile;
 mod ip_count_kafka;
 mod kafka_harness;
@@ -12,6 +13,7 @@ mod kill_kafka;
 mod local;
 mod place;
 mod readme;
+mod savepoint;
 mod serve;
 mod serve_again;
 mod state;

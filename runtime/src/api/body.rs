@@ -7,6 +7,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use weir_core::ids::Name;
 
@@ -14,6 +15,9 @@ use super::problem::{Code, Problem};
 
 /// A body that takes longer is given up: it holds memory.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// What an action may say beside its name.
+const OPTIONS_BYTES_MAX: usize = 64 << 10;
 
 /// The media type of a request, without parameters and in lower case. No encoded bodies: a small one may unpack to a huge
 /// one.
@@ -46,6 +50,16 @@ pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Pr
             Err(Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs())))
         }
     }
+}
+
+/// What a request asks for in JSON; no body asks for nothing special.
+pub(super) async fn options<T: DeserializeOwned + Default>(request: Request) -> Result<T, Problem> {
+    let bytes = read(request, OPTIONS_BYTES_MAX).await?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Problem::new(Code::BadRequest, format!("the body is not understood: {e}")))
 }
 
 /// An answer in JSON. It ends with a newline: on a terminal the next answer begins on a line of its own.

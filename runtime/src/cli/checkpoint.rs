@@ -1,10 +1,11 @@
-//! `weir checkpoint list|show|verify`: what a state folder holds. Reads it whether or not the pipeline runs, and changes
-//! nothing.
+//! `weir checkpoint list|show|verify`: what a state folder holds, read whether or not the pipeline runs. `trigger` asks the
+//! process that runs it. None of them writes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::client::{Client, Where};
 use super::target::target;
 use super::{Exit, Format};
 use crate::clock::rfc3339;
@@ -18,6 +19,17 @@ pub(super) enum Command {
     Show(One),
     /// Read every file of a checkpoint and compare length and sha256
     Verify(One),
+    /// Ask the running pipeline for a checkpoint now
+    Trigger(Trigger),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Trigger {
+    #[command(flatten)]
+    place: Where,
+    /// Do not wait until it is committed
+    #[arg(long)]
+    detach: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -47,23 +59,33 @@ pub(super) struct One {
 }
 
 pub(super) fn run(command: &Command) -> Exit {
-    let (pipeline, state) = match command {
-        Command::List(arguments) => (&arguments.pipeline, &arguments.state),
-        Command::Show(one) | Command::Verify(one) => (&one.pipeline, &one.state),
-    };
-    let target = match target(pipeline, state.as_deref()) {
+    match command {
+        Command::List(it) => read(&it.pipeline, it.state.as_deref(), |found| list(found, it.format)),
+        Command::Show(it) => read(&it.pipeline, it.state.as_deref(), |found| show(found, it)),
+        Command::Verify(it) => read(&it.pipeline, it.state.as_deref(), |found| verify(found, it)),
+        Command::Trigger(it) => trigger(it).err().unwrap_or(Exit::Ok),
+    }
+}
+
+fn read(pipeline: &str, state: Option<&Path>, look: impl FnOnce(&Checkpoints) -> Result<Exit, Error>) -> Exit {
+    let target = match target(pipeline, state) {
         Ok(target) => target,
         Err(exit) => return exit,
     };
-    let done = Checkpoints::open(&target.state, &target.name).and_then(|checkpoints| match command {
-        Command::List(arguments) => list(&checkpoints, arguments.format),
-        Command::Show(one) => show(&checkpoints, one),
-        Command::Verify(one) => verify(&checkpoints, one),
-    });
-    done.unwrap_or_else(|error| {
+    Checkpoints::open(&target.state, &target.name).and_then(|found| look(&found)).unwrap_or_else(|error| {
         eprintln!("error: {error}");
         Exit::State
     })
+}
+
+fn trigger(arguments: &Trigger) -> Result<(), Exit> {
+    let client = Client::new(&arguments.place)?;
+    let body = json!({"kind": "checkpoint", "detach": arguments.detach});
+    let answer = client.post(&format!("/api/v1/pipelines/{}/checkpoints", client.name), &body)?;
+    if let Some(id) = answer["id"].as_str() {
+        println!("{id}");
+    }
+    Ok(())
 }
 
 fn list(checkpoints: &Checkpoints, format: Format) -> Result<Exit, Error> {

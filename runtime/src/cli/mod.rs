@@ -18,6 +18,7 @@ macro_rules! eprintln {
 mod build;
 mod check;
 mod checkpoint;
+mod client;
 mod compile_child;
 mod demo;
 mod exit;
@@ -26,6 +27,7 @@ mod load;
 mod run;
 mod serve;
 mod status_line;
+mod stop;
 mod target;
 mod txn;
 
@@ -75,7 +77,13 @@ enum Command {
     Build(build::Arguments),
     /// Show what a component is, declares and imports
     Inspect(inspect::Arguments),
-    /// Checkpoints of a pipeline: list, show, verify
+    /// Stop a running pipeline with a last checkpoint, or with a savepoint
+    Stop(stop::Stop),
+    /// End a running pipeline at once: nothing more is committed
+    Cancel(stop::Cancel),
+    /// Copy a checkpoint of a running pipeline into a folder of its own
+    Savepoint(stop::Savepoint),
+    /// Checkpoints of a pipeline: list, show, verify, trigger
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
     /// Prove things on this machine
@@ -101,6 +109,9 @@ pub fn main(arguments: Arguments) -> Exit {
         Command::Check(arguments) => check::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Stop(arguments) => stop::stop(&arguments),
+        Command::Cancel(arguments) => stop::cancel(&arguments),
+        Command::Savepoint(arguments) => stop::savepoint(&arguments),
         Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Demo(command) => demo::run(&command),
         Command::Txn(command) => txn::run(&command),

@@ -66,6 +66,8 @@ pub enum Command {
     Committed(BTreeMap<Name, SourcePositions>),
     /// Read nothing more. Barriers are still answered.
     Pause,
+    /// The same, and the watermark moves to the end of time: every timer fires.
+    Drain,
     /// Something outside changed: look again.
     Wake,
     /// End the thread.
@@ -107,6 +109,8 @@ pub struct Shard {
     commands: Receiver<Command>,
     report: Reporter,
     paused: bool,
+    /// The watermark goes to the end of time before the next barrier.
+    drain: bool,
     ended: bool,
     stopped: bool,
     /// A barrier that waits until full sinks have room.
@@ -119,7 +123,18 @@ impl Shard {
     pub fn new(nodes: Vec<Node>, edges: Vec<Vec<Vec<Edge>>>, commands: Receiver<Command>, report: Reporter) -> Shard {
         let time = Stopwatch::new(nodes.iter().map(Node::metrics).collect());
         let nodes = nodes.into_iter().map(Some).collect();
-        Shard { nodes, edges, commands, report, paused: false, ended: false, stopped: false, barrier: None, time }
+        Shard {
+            nodes,
+            edges,
+            commands,
+            report,
+            paused: false,
+            drain: false,
+            ended: false,
+            stopped: false,
+            barrier: None,
+            time,
+        }
     }
 
     /// Runs until it is stopped or fails. The failure is the last report.
@@ -209,6 +224,10 @@ impl Shard {
                 self.paused = true;
                 Ok(())
             }
+            Command::Drain => {
+                (self.paused, self.drain) = (true, true);
+                Ok(())
+            }
             Command::Wake => Ok(()),
             Command::Stop => {
                 self.stopped = true;
@@ -251,6 +270,14 @@ impl Shard {
     fn try_barrier(&mut self) -> Result<(), Error> {
         if self.pending_bytes() > 0 {
             return Ok(());
+        }
+        if std::mem::take(&mut self.drain) {
+            for index in 0..self.nodes.len() {
+                self.with_source(index, |source, emit| source.drain(emit))?;
+            }
+            if self.pending_bytes() > 0 {
+                return Ok(());
+            }
         }
         let Some(epoch) = self.barrier.take() else { return Ok(()) };
         let started = crate::clock::now();
@@ -359,6 +386,7 @@ impl Shard {
                     self.stopped = true;
                     return Ok(());
                 }
+                Ok(Command::Drain) => (self.paused, self.drain) = (true, true),
                 Ok(Command::Pause) => self.paused = true,
                 Ok(Command::Committed(_) | Command::Wake) | Err(RecvTimeoutError::Timeout) => {}
             }

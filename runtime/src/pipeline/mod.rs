@@ -14,9 +14,11 @@ mod job;
 mod manager;
 mod owner;
 mod rehearsal;
+pub mod savepoint;
 mod service;
 pub mod snapshot_store;
 mod status;
+mod wishes;
 mod writer;
 
 /// What a running pipeline counts.
@@ -25,6 +27,7 @@ pub use crate::guest::{Measured, MetricKind, Reason};
 pub use authority::{KafkaDomain, kafka_domain, kafka_domain_of};
 pub use clusters::{check_one_cluster, check_source_topics};
 pub use job::{Checked, Error as JobError, Job, Lookup};
-pub use manager::{Error as ManagerError, Language, Manager, View};
+pub use manager::{Error as ManagerError, Language, Manager, OpenDoor, View};
 pub use service::{Handle, Outcome, Service, Settings};
 pub use status::{Checkpointed, Facts, State, Status};
+pub use wishes::{Answer, Done, Wish};

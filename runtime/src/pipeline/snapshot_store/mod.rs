@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use weir_core::checkpoint::manifest::{Manifest, SnapshotRef, VERSION};
+use weir_core::checkpoint::manifest::{FileRef, Manifest, SnapshotRef, VERSION};
 use weir_core::ids::{Epoch, Token};
 
 pub use crate::state::Error;
@@ -106,8 +106,16 @@ impl SnapshotStore {
 
     /// Reads the snapshot that a COMMIT names and checks all of it. Changes nothing.
     pub fn load(&self, snapshot: &SnapshotRef) -> Result<Snapshot, Error> {
+        let (_, manifest) = self.read(snapshot)?;
+        crash::point("restore.manifest_read");
+        let files = verify(&self.files, &manifest.state)?;
+        Ok(Snapshot { manifest, files })
+    }
+
+    /// The manifest that a COMMIT names, and its bytes. Its files are not looked at.
+    pub fn read(&self, snapshot: &SnapshotRef) -> Result<(Vec<u8>, Manifest), Error> {
         let dir = self.folder(snapshot.epoch, snapshot.token);
-        let (manifest, sha256) = read(&dir)?;
+        let (bytes, manifest, sha256) = read(&dir)?;
         let damaged = |detail: String| Error::Damaged { what: "manifest", path: dir.join(MANIFEST), detail };
         if sha256 != snapshot.sha256 {
             return Err(damaged(format!("its sha256 is {sha256}, the commit names {}", snapshot.sha256)));
@@ -116,9 +124,12 @@ impl SnapshotStore {
         if (manifest.epoch, manifest.token) != (snapshot.epoch, snapshot.token) {
             return Err(damaged(format!("it is the manifest of {}-{}", manifest.epoch, manifest.token)));
         }
-        crash::point("restore.manifest_read");
-        let files = verify(&self.files, &manifest.state)?;
-        Ok(Snapshot { manifest, files })
+        Ok((bytes, manifest))
+    }
+
+    /// Where a stored file lies.
+    pub fn file(&self, file: &FileRef) -> PathBuf {
+        self.files.join(&file.stored)
     }
 
     /// All snapshots, newest first. Folders without a manifest are none.
@@ -127,7 +138,7 @@ impl SnapshotStore {
         for (epoch, token) in self.folders()? {
             let dir = self.folder(epoch, token);
             match read(&dir) {
-                Ok((manifest, sha256)) => {
+                Ok((_, manifest, sha256)) => {
                     let mark = fs::read(dir.join(COMMITTED)).ok();
                     found.push(Listed {
                         snapshot: SnapshotRef { epoch, token, sha256 },
@@ -156,6 +167,11 @@ impl SnapshotStore {
         manifest.files().filter_map(|file| verify_file(&self.files, file).err()).collect()
     }
 
+    /// The state folder around it.
+    pub fn state_folder(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
+    }
+
     /// `checkpoints/<epoch>-<token>`.
     pub fn folder(&self, epoch: Epoch, token: Token) -> PathBuf {
         self.dir.join(format!("{epoch}-{token}"))
@@ -173,8 +189,8 @@ fn encode(manifest: &Manifest, dir: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The manifest, as far as it can be read, and the digest of its bytes.
-fn read(dir: &Path) -> Result<(Result<Manifest, Error>, String), Error> {
+/// The bytes of a manifest, what they say as far as it can be read, and their digest.
+fn read(dir: &Path) -> Result<(Vec<u8>, Result<Manifest, Error>, String), Error> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
@@ -195,7 +211,8 @@ fn read(dir: &Path) -> Result<(Result<Manifest, Error>, String), Error> {
         Ok(_) => serde_json::from_slice(&bytes).map_err(damaged),
         Err(e) => Err(damaged(e)),
     };
-    Ok((manifest, hex::sha256(&bytes)))
+    let sha256 = hex::sha256(&bytes);
+    Ok((bytes, manifest, sha256))
 }
 
 /// The digest that a mark holds. One that a power cut left empty says only that the snapshot was committed.
@@ -203,6 +220,11 @@ fn parse_mark(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?.trim_end();
     let is_digest = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     is_digest.then(|| text.to_owned())
+}
+
+/// The digest that the mark in a snapshot's folder has of its manifest.
+pub fn marked(folder: &Path) -> Option<String> {
+    parse_mark(&fs::read(folder.join(COMMITTED)).ok()?)
 }
 
 /// Epoch and token of a snapshot's id.

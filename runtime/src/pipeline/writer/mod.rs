@@ -1,6 +1,7 @@
 //! The door to the snapshot thread, where everything that may wait for a disk happens, in the order in which it was asked
 //! for; and what a start does with the disk before there is a thread. Decides nothing: lists come from the protocol.
 
+mod import;
 mod restore;
 mod thread;
 
@@ -14,11 +15,12 @@ use weir_core::checkpoint::manifest::{CommitKind, Manifest, NodeSnapshot, Snapsh
 use weir_core::domain::{Class, Fact, Failure, Inventory, Retire};
 use weir_core::ids::{Epoch, Name, Token};
 
-pub(super) use self::restore::{Restored, keyed_state};
+pub(super) use self::restore::{Restored, TIMERS, keyed_state};
 use self::thread::{Worker, collect};
 use super::authority::sink_folders;
 use super::job::Job;
 use super::snapshot_store::{Error, Snapshot};
+use super::wishes::Afterwards;
 use crate::connector::file::Folders;
 use crate::state::SealedState;
 
@@ -27,6 +29,7 @@ enum Task {
     Write(Box<WriteJob>),
     Publish(SnapshotRef),
     Committed(SnapshotRef),
+    Afterwards(Afterwards),
     Retire(Retire),
 }
 
@@ -102,6 +105,7 @@ impl<'a> Writer<'a> {
         };
         let manifest = snapshot.as_ref().map(|snapshot| &snapshot.manifest);
         let ids = restore::state_ids(self.job, manifest)?;
+        let dropped = restore::dropped(self.job, manifest);
         // Order: whatever may still refuse this start has been asked; only now something changes.
         match (manifest, &from) {
             (Some(manifest), _) => self.folders.publish(&manifest.parts).map_err(|e| not_visible(&e))?,
@@ -114,7 +118,7 @@ impl<'a> Writer<'a> {
         if let From::Snapshot(snapshot) = from {
             self.job.store.mark_committed(snapshot).map_err(|e| failure(&e))?;
         }
-        let (database, restored) = restore::load(self.job, snapshot.as_ref(), &ids, token)?;
+        let (database, restored) = restore::load(self.job, snapshot.as_ref(), &ids, &dropped, token)?;
         let worker = Worker {
             store: self.job.store.clone(),
             folders: self.folders.clone(),
@@ -122,6 +126,7 @@ impl<'a> Writer<'a> {
             lineage: self.job.folder.lineage().to_owned(),
             database,
             ids,
+            dropped,
             parts: Vec::new(),
             report: Arc::clone(&self.report),
             bytes: Arc::clone(&self.bytes),
@@ -154,6 +159,11 @@ impl<'a> Writer<'a> {
     /// Notes that a snapshot is committed; now and then a new base is made behind it.
     pub(super) fn committed(&self, snapshot: SnapshotRef) {
         self.ask(Task::Committed(snapshot));
+    }
+
+    /// Does this behind all that was asked for until now.
+    pub(super) fn afterwards(&self, task: Afterwards) {
+        self.ask(Task::Afterwards(task));
     }
 
     /// Deletes exactly what the list names.

@@ -1,7 +1,7 @@
 //! From a snapshot back to working sets: checks it, gives every state its id, loads what it holds. Publishes and deletes
 //! nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_core::checkpoint::manifest::{Manifest, SnapshotRef, SourcePositions, StateId};
 use weir_core::domain::{Class, Failure};
@@ -11,11 +11,12 @@ use weir_core::key_group::KEY_GROUPS;
 use super::failure;
 use crate::guest::Descriptor;
 use crate::pipeline::job::Job;
+use crate::pipeline::savepoint;
 use crate::pipeline::snapshot_store::Snapshot;
 use crate::state::{Database, KeyedState, Kind, StateSpec};
 
 /// How a node's timers are called among its states. No declared state can have this name.
-const TIMERS: &str = "@timers";
+pub(in crate::pipeline) const TIMERS: &str = "@timers";
 
 /// State ids per node: what the manifest maps, append-only.
 pub(super) type StateIds = BTreeMap<Name, BTreeMap<String, StateId>>;
@@ -59,6 +60,7 @@ pub(super) fn load(
     job: &Job,
     snapshot: Option<&Snapshot>,
     ids: &StateIds,
+    dropped: &BTreeSet<u16>,
     token: Token,
 ) -> Result<(Database, Restored), Failure> {
     let manifest = snapshot.map(|snapshot| &snapshot.manifest);
@@ -72,8 +74,9 @@ pub(super) fn load(
         None => Database::create(&files, &live, token),
         Some(snapshot) => {
             let mut nodes: Vec<&mut KeyedState> = states.values_mut().map(|(state, _)| state).collect();
-            Database::restore(&files, &live, token, &snapshot.files, &mut nodes, |id| {
-                snapshot.manifest.name_of_state(id)
+            Database::restore(&files, &live, token, &snapshot.files, &mut nodes, |id| match dropped.contains(&id) {
+                true => Ok(()),
+                false => Err(snapshot.manifest.name_of_state(id).unwrap_or_else(|| format!("a state with id {id}"))),
             })
         }
     };
@@ -82,12 +85,27 @@ pub(super) fn load(
     Ok((database, Restored { sources, states }))
 }
 
+/// States that are left out: those that were before, and where the user allows it those that nobody declares any more.
+pub(super) fn dropped(job: &Job, manifest: Option<&Manifest>) -> BTreeSet<u16> {
+    let Some(manifest) = manifest else { return BTreeSet::new() };
+    let mut dropped = manifest.dropped.clone();
+    if job.allows_non_restored {
+        let strays = savepoint::strays(manifest, &job.checked);
+        for (id, name) in strays.states {
+            tracing::warn!("{name} is left out");
+            dropped.insert(id);
+        }
+    }
+    dropped
+}
+
 /// Ids of all states of the pipeline: those of the manifest, and new ones behind them.
 pub(super) fn state_ids(job: &Job, manifest: Option<&Manifest>) -> Result<StateIds, Failure> {
     let mut ids: StateIds = manifest
         .map(|manifest| manifest.nodes.iter().map(|(name, node)| (name.clone(), node.states.clone())).collect())
         .unwrap_or_default();
-    let used = ids.values().flat_map(|states| states.values()).map(|state| state.id).max();
+    let used = ids.values().flat_map(|states| states.values()).map(|state| state.id);
+    let used = used.chain(manifest.iter().flat_map(|manifest| manifest.dropped.iter().copied())).max();
     let mut next = used.map_or(Some(0), |id| id.checked_add(1));
     for (node, operator) in &job.checked.operators {
         let known = ids.entry(node.clone()).or_default();

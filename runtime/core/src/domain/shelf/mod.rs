@@ -147,6 +147,9 @@ pub(super) fn check(inventory: &Inventory, committed: Option<&Commit>, token: To
             way_out(settings)
         ));
     }
+    if settings.start.is_rewind() {
+        return Ok(());
+    }
     let newest = committed.map_or(Epoch(0), |commit| commit.epoch);
     if let Some(stored) = inventory.manifests.iter().find(|stored| stored.noted && stored.epoch > newest) {
         return halt(format!(
