@@ -184,6 +184,11 @@ impl Start {
         matches!(self, Start::Empty { rewind: true } | Start::Delete)
     }
 
+    /// Whether something else is restored than what the newest commit names: that may be gone.
+    pub fn leaves_newest(self) -> bool {
+        self.is_reset() || matches!(self, Start::Savepoint { .. })
+    }
+
     /// Whether what is committed may be of anybody, or gone: the user goes back on purpose.
     pub fn is_rewind(self) -> bool {
         self.is_reset() || matches!(self, Start::Savepoint { rewind: true, .. })

@@ -125,7 +125,7 @@ impl<'a> Attempt<'a> {
         let Fact::Peeked { commit: Some(Commit { snapshot: Some(snapshot), kind, .. }), .. } = &fact else {
             return fact;
         };
-        if self.job.checked.plan.authority != Authority::Current || self.start.is_rewind() {
+        if self.job.checked.plan.authority != Authority::Current || self.start.leaves_newest() {
             return fact;
         }
         let verified = self.writer.verify(snapshot).and_then(|manifest| match kind {

@@ -239,7 +239,11 @@ impl Owned {
     }
 
     fn open(&mut self, opening: Opening, out: &mut Vec<Decision>) {
-        out.push(Decision::Begin { epoch: self.coordinator.upcoming() });
+        let epoch = match &opening {
+            Opening::Rewind { commit, .. } => commit.epoch,
+            _ => self.coordinator.upcoming(),
+        };
+        out.push(Decision::Begin { epoch });
         self.step = Step::Open(opening);
     }
 

@@ -40,6 +40,25 @@ fn on_an_empty_state_folder_it_is_committed_and_then_restored() {
     ]);
 }
 
+/// The state folder is gone, the commit topic is not.
+#[test]
+fn what_the_newest_commit_names_may_be_gone_where_the_savepoint_is_as_new() {
+    let mut script = up_to_list(from(5, 3, false), Some(checkpoint(5, 3)));
+    script.check(&[(Fact::Listed(Inventory::default()), "import 6-10")]);
+}
+
+/// The commit topic lost what the store knows of: that is no reason to emit rows a second time unasked.
+#[test]
+fn a_commit_that_was_lost_is_not_gone_behind_unasked() {
+    let noted = |start| {
+        let mut script = up_to_list(start, Some(checkpoint(5, 3)));
+        let newer = Stored { noted: true, ..stored(6, 3, &[]) };
+        script.on(Fact::Listed(Inventory { manifests: vec![newer], ..Inventory::default() }))
+    };
+    assert_eq!(noted(from(5, 3, false)), "exit Halt");
+    assert_eq!(noted(from(5, 3, true)), "import 6-10");
+}
+
 #[test]
 fn going_back_is_recorded_and_what_was_committed_before_stays_on_the_shelf() {
     let mut script = up_to_list(from(4, 3, true), Some(checkpoint(5, 3)));
