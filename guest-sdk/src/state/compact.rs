@@ -21,7 +21,7 @@ impl Compact for u64 {
     fn put(self, out: &mut Vec<u8>) {
         // One way for every length: a jump by length would be guessed wrong as often as lengths change. 37/256 is 1/7 for
         // what 64 bits can hold.
-        let len = ((63 - (self | 1).leading_zeros() as usize) * 37 >> 8) + 1;
+        let len = (((63 - (self | 1).leading_zeros() as usize) * 37) >> 8) + 1;
         if len <= 8 {
             let word = self << len | 1 << (len - 1);
             out.extend_from_slice(&word.to_le_bytes());

@@ -115,7 +115,7 @@ impl SnapshotStore {
     /// The manifest that a COMMIT names, and its bytes. Its files are not looked at.
     pub fn read(&self, snapshot: &SnapshotRef) -> Result<(Vec<u8>, Manifest), Error> {
         let dir = self.folder(snapshot.epoch, snapshot.token);
-        let (bytes, manifest, sha256) = read(&dir)?;
+        let Found { bytes, sha256, manifest } = read(&dir)?;
         let damaged = |detail: String| Error::Damaged { what: "manifest", path: dir.join(MANIFEST), detail };
         if sha256 != snapshot.sha256 {
             return Err(damaged(format!("its sha256 is {sha256}, the commit names {}", snapshot.sha256)));
@@ -138,7 +138,7 @@ impl SnapshotStore {
         for (epoch, token) in self.folders()? {
             let dir = self.folder(epoch, token);
             match read(&dir) {
-                Ok((_, manifest, sha256)) => {
+                Ok(Found { manifest, sha256, .. }) => {
                     let mark = fs::read(dir.join(COMMITTED)).ok();
                     found.push(Listed {
                         snapshot: SnapshotRef { epoch, token, sha256 },
@@ -189,8 +189,15 @@ fn encode(manifest: &Manifest, dir: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The bytes of a manifest, what they say as far as it can be read, and their digest.
-fn read(dir: &Path) -> Result<(Vec<u8>, Result<Manifest, Error>, String), Error> {
+/// A manifest as it lies there.
+struct Found {
+    bytes: Vec<u8>,
+    sha256: String,
+    /// What it says, as far as it can be read.
+    manifest: Result<Manifest, Error>,
+}
+
+fn read(dir: &Path) -> Result<Found, Error> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
@@ -212,7 +219,7 @@ fn read(dir: &Path) -> Result<(Vec<u8>, Result<Manifest, Error>, String), Error>
         Err(e) => Err(damaged(e)),
     };
     let sha256 = hex::sha256(&bytes);
-    Ok((bytes, manifest, sha256))
+    Ok(Found { bytes, sha256, manifest })
 }
 
 /// The digest that a mark holds. One that a power cut left empty says only that the snapshot was committed.
