@@ -13,6 +13,7 @@ mod kill_kafka;
 mod local;
 mod place;
 mod readme;
+mod restart;
 mod savepoint;
 mod serve;
 mod serve_again;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use weir_core::domain::{self, Class, Start};
 use weir_core::graph::spec::{OnCancel, SourceKind};
+use weir_core::restart::{Restarts, Verdict};
 
 use super::attempt::{self, Ending, Event};
 use super::job::Job;
@@ -17,10 +18,6 @@ use crate::clock;
 
 /// How often the same failure may come in a row.
 const EQUAL_FAILURES_MAX: u32 = 3;
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-const BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// After this long without a failure the back-off starts anew.
-const QUIET: Duration = Duration::from_secs(3600);
 
 /// How to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,10 +130,9 @@ impl Service {
         let (mut held, mut ran, mut claimed) = (None, false, false);
         let mut start = self.settings.start;
         let (mut last, mut equal) = (String::new(), 0);
-        let mut backoff = BACKOFF_FIRST;
+        let (origin, mut restarts) = (clock::now(), Restarts::new(self.job.pipeline().restart));
         loop {
             self.status.update(|facts| facts.state = State::Starting);
-            let started = clock::now();
             let settings = self.domain_settings(attempts, held, start);
             let ending = attempt::run(&self.job, settings, &self.status, &self.wishes, &self.sender, &self.events);
             self.wishes.on_attempt_over(&ending.why);
@@ -177,9 +173,18 @@ impl Service {
                 });
                 return Outcome { class: ending.class, why: ending.why, circuit_open: true, ran };
             }
-            if started.elapsed() > QUIET {
-                backoff = BACKOFF_FIRST;
-            }
+            let backoff = match restarts.on_failure(origin.elapsed()) {
+                Verdict::After(backoff) => backoff,
+                Verdict::GiveUp(why) => {
+                    let why = format!("{}; {why}", ending.why);
+                    self.wishes.finish_copies();
+                    self.status.update(|facts| {
+                        facts.state = State::Failed;
+                        facts.problem = Some(why.clone());
+                    });
+                    return Outcome { class: ending.class, why, circuit_open: false, ran };
+                }
+            };
             attempts += 1;
             self.status.update(|facts| {
                 facts.restarts += 1;
@@ -203,7 +208,6 @@ impl Service {
                     ran,
                 };
             }
-            backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 
