@@ -168,7 +168,7 @@ fn whatever_is_wrong_with_a_savepoint_is_named_and_nothing_is_made() {
     refused(&place, &folder, "has format 2, this weir reads up to 1");
     fs::write(&format, text).unwrap();
     refused(&place, Path::new("out"), "is neither a savepoint nor a checkpoint");
-    refused(&place, Path::new("no such"), "is neither a savepoint nor a checkpoint");
+    from(&place, Path::new("no such"), &[]).expect(Exit::Code(2));
     let pipeline = fs::read_to_string(place.path("p.toml")).unwrap();
     place.pipeline(&pipeline.replace("name = \"kept\"", "name = \"other\""));
     refused(&place, &folder, "is of pipeline `kept`, not of `other`");

@@ -50,14 +50,15 @@ enum From {
 }
 
 impl std::str::FromStr for From {
-    type Err = std::convert::Infallible;
+    type Err = String;
 
     /// A folder of one of these names is written with its path: `./latest`.
     fn from_str(text: &str) -> Result<From, Self::Err> {
         Ok(match text {
             "latest" => From::Latest,
             "empty" => From::Empty,
-            folder => From::Folder(PathBuf::from(folder)),
+            folder if Path::new(folder).is_dir() => From::Folder(PathBuf::from(folder)),
+            other => return Err(format!("{other:?} is no folder: name a savepoint's, or write latest or empty")),
         })
     }
 }

@@ -33,6 +33,9 @@
 //! | `Begun` | → `Release 1`, `PublishLag`, `Retire` (what falls off the shelf, if any) |
 //! | `Stop` or `InputEnded` | → `InjectBarrier 2 { last: true }` … after its commit → `Publish`, …, `Exit` (`Stopped` or `Ended`) |
 //!
+//! From a savepoint ([`Start::Savepoint`]) `Listed` → `Import`, whose answer is `Prepared`, → `Begin`, → `Mark` of kind
+//! rewind, → `Commit`, and only then → `Restore`. With `StopWithSavepoint` the last barrier's kind is savepoint.
+//!
 //! `Exit` is always the last decision; every later fact is answered with nothing. The edge calls [`Domain::on`] with `Tick`
 //! at [`Domain::wakeup`], and may do so at any other time. Facts that come late (`Flushed`, `Prepared`, `NoSpace`,
 //! `BarrierPassed`, `Declined` of an epoch that was cancelled) are understood; any other fact out of place ends the attempt
