@@ -97,6 +97,12 @@ tolerable_failures = 0
 retain = 1
 on_cancel = "delete"
 margin = "5s"
+[restart]
+strategy = "exponential"
+delay = "2s"
+max_delay = "1m"
+multiplier = 3
+reset_after = "10m"
 [defaults.kafka]
 brokers = "a:9092, b:9093"
 security = { protocol = "sasl_ssl", mechanism = "SCRAM-SHA-512", username = "me", password = "${file:secret}", ca = "ca.pem", cert = "c.pem", key = "k.pem" }

@@ -67,7 +67,7 @@ fn going_back_is_recorded_and_what_was_committed_before_stays_on_the_shelf() {
         (prepared(6, 10, &["10-x"]), "begin 6"),
         (Fact::Begun, "mark 6-10 rewind"),
         (Fact::Marked, "commit 6"),
-        (Fact::Committed(slow()), "retire [4-3], fence id.a"),
+        (Fact::Committed(slow()), "fence id.a"),
         (Fact::Fenced, "claim p1.0.2"),
         (Fact::Claimed(fast()), "resolve p1.0.2"),
         (resolved_after(12, "p1.0.1", Some(commit(CommitKind::Rewind, 6, 10))), "restore 6-10"),
