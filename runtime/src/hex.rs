@@ -1,7 +1,7 @@
 //! Lower-case hex, as it stands in names and records: of bytes, of sha256 digests, of random bits.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use sha2::{Digest, Sha256};
 
@@ -18,12 +18,18 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 /// sha256 of all that is left of a file, and how many bytes that was.
 pub fn sha256_of(file: &mut File) -> io::Result<(String, u64)> {
+    copy_hashed(file, &mut io::sink())
+}
+
+/// Copies all that is left of `from`, and says its sha256 and how many bytes that was.
+pub fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<(String, u64)> {
     let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 128 << 10]);
     loop {
-        match file.read(&mut buffer)? {
+        match from.read(&mut buffer)? {
             0 => return Ok((encode(&hasher.finalize()), bytes)),
             read => {
                 hasher.update(&buffer[..read]);
+                to.write_all(&buffer[..read])?;
                 bytes += read as u64;
             }
         }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
 mod bad_input;
+mod checkpoint_commands;
 mod compile;
+mod control;
 mod hostile;
 mod ip_count_kafka;
 mod kafka_harness;
@@ -13,6 +15,8 @@ mod parallel;
 mod place;
 mod random_graph;
 mod readme;
+mod restart;
+mod savepoint;
 mod serve;
 mod serve_again;
 mod sink_folder;

@@ -86,7 +86,7 @@ path = "out"
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Everything below the folder, by its relative path; folders have no content.
+    /// Everything below the folder, by its relative path, but for sockets; folders have no content.
     pub(crate) fn content(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         let mut found = BTreeMap::new();
         walk(self.0.path(), self.0.path(), &mut found);
@@ -101,7 +101,7 @@ fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>
         if path.is_dir() {
             found.insert(name, None);
             walk(root, &path, found);
-        } else {
+        } else if path.is_file() {
             found.insert(name, Some(fs::read(&path).unwrap()));
         }
     }

@@ -132,7 +132,7 @@ fn any_graph_with_any_parallelism_killed_anywhere_writes_what_single_subtasks_wr
         truth.pipeline(&graph.file(true));
         truth.finish().expect_success();
         let expected = graph.output(&truth);
-        assert!(expected.iter().any(|rows| rows.len() > 1_000), "seed {seed}: the graph writes something");
+        assert!(expected.iter().any(|rows| rows.len() > 50), "seed {seed}: the graph writes something");
 
         let place = Place::new();
         place.pipeline(&graph.file(false));

@@ -10,5 +10,6 @@ pub mod graph;
 pub mod ids;
 pub mod key_group;
 pub mod record;
+pub mod restart;
 pub mod template;
 pub mod watermark;

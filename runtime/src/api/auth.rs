@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -20,16 +20,18 @@ pub(super) struct Guard {
     pub(super) token: Token,
     /// Only this machine can connect: then a name that is not this machine's comes from a page that rebinds its own.
     pub(super) is_loopback: bool,
+    /// Whoever only reads needs no token.
+    pub(super) is_reading_open: bool,
 }
 
 /// The layer before all routes.
 pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Result<Response, Problem> {
-    guard.check(request.uri(), request.headers())?;
+    guard.check(request.method(), request.uri(), request.headers())?;
     Ok(next.run(request).await)
 }
 
 impl Guard {
-    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         let host = text(header::HOST).or_else(|| uri.authority().map(|a| a.as_str())).unwrap_or_default();
         if self.is_loopback && !is_local(host) {
@@ -42,7 +44,7 @@ impl Guard {
         {
             return Err(Problem::new(Code::ForeignOrigin, format!("a page of {origin:?} may not use this server")));
         }
-        if OPEN.contains(&uri.path()) {
+        if OPEN.contains(&uri.path()) || (self.is_reading_open && method.is_safe()) {
             return Ok(());
         }
         let presented = text(header::AUTHORIZATION).and_then(|value| value.split_once(' '));
@@ -51,7 +53,7 @@ impl Guard {
             Some(_) => Err(Problem::new(Code::Unauthorized, "this is not the token of this server")),
             None => Err(Problem::new(
                 Code::Unauthorized,
-                "send `Authorization: Bearer TOKEN`; the token is in the file admin-token of the server's data folder",
+                "send `Authorization: Bearer TOKEN`; the token is in the file admin-token of the server's data folder, or of the state folder of a `weir run`",
             )),
         }
     }

@@ -7,6 +7,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use weir_core::ids::Name;
 
@@ -14,6 +15,9 @@ use super::problem::{Code, Problem};
 
 /// A body that takes longer is given up: it holds memory.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// What an action may say beside its name.
+const OPTIONS_BYTES_MAX: usize = 64 << 10;
 
 /// The media type of a request, without parameters and in lower case. No encoded bodies: a small one may unpack to a huge
 /// one.
@@ -48,6 +52,16 @@ pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Pr
     }
 }
 
+/// What a request asks for in JSON; no body asks for nothing special.
+pub(super) async fn options<T: DeserializeOwned + Default>(request: Request) -> Result<T, Problem> {
+    let bytes = read(request, OPTIONS_BYTES_MAX).await?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Problem::new(Code::BadRequest, format!("the body is not understood: {e}")))
+}
+
 /// An answer in JSON. It ends with a newline: on a terminal the next answer begins on a line of its own.
 pub(super) fn json(value: &Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
@@ -61,33 +75,4 @@ pub(super) fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem
 /// A name by the one rule.
 pub(super) fn name(text: &str) -> Result<Name, Problem> {
     Name::new(text).map_err(|e| Problem::new(Code::BadName, e.to_string()))
-}
-
-/// Milliseconds since 1970 as RFC 3339 in UTC.
-pub(super) fn rfc3339(millis: i64) -> String {
-    let (days, rest) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
-    // Civil from days (Howard Hinnant): years start in March, so that the leap day comes last.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second, milli) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_rfc_3339() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
-        assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
-        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999Z");
-    }
 }

@@ -11,13 +11,13 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use weir_core::ids::Name;
 
-use super::Running;
 use crate::clock;
-use crate::pipeline::{Facts, Measured, MetricKind, NodeMetrics, Reason};
+use crate::pipeline::{Facts, Handle, Measured, MetricKind, NodeMetrics, Reason};
 
 /// All metrics of these pipelines.
-pub fn encode(pipelines: &[Running]) -> Result<String, fmt::Error> {
+pub fn encode(pipelines: &[(Name, Handle)]) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Pipelines(pipelines.to_vec())));
     let mut out = String::new();
@@ -25,11 +25,11 @@ pub fn encode(pipelines: &[Running]) -> Result<String, fmt::Error> {
     Ok(out)
 }
 
-struct Pipelines(Vec<Running>);
+struct Pipelines(Vec<(Name, Handle)>);
 
 impl fmt::Debug for Pipelines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|p| &p.name)).finish()
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -61,8 +61,8 @@ impl Family {
 impl Collector for Pipelines {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = families();
-        for pipeline in &self.0 {
-            pipeline.handle.status.read(|facts| collect(&mut families, &pipeline.name, facts));
+        for (name, handle) in &self.0 {
+            handle.status.read(|facts| collect(&mut families, name.as_str(), facts));
         }
         families.build_info.samples.push((vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0));
         families.each(|family| family.encode(&mut encoder))

@@ -1,7 +1,9 @@
-//! HTTP: routes, one file per resource. Never reaches past `pipeline` and `registry`.
+//! HTTP: routes, one file per resource, and the control socket that speaks them too. Never reaches past `pipeline` and
+//! `registry`.
 
 mod auth;
 mod body;
+mod checkpoints;
 mod connections;
 pub mod metrics;
 mod operators;
@@ -9,57 +11,109 @@ mod pipelines;
 pub mod probes;
 mod problem;
 mod server;
+mod socket;
 mod token;
+mod watched;
 
 use std::net::{SocketAddr, TcpListener};
+use std::thread::JoinHandle;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::{Router, middleware};
+use tokio::sync::watch;
 
-use crate::pipeline::{Handle, Manager};
+use self::auth::Guard;
+use self::problem::{Code, Problem};
+use self::token::Token;
 
 pub use server::{Server, StartError};
-
-/// What the routes of one running pipeline know.
-#[derive(Clone)]
-pub struct Running {
-    /// Its name.
-    pub name: String,
-    /// The door to it.
-    pub handle: Handle,
-}
-
-/// Whose probes and metrics are shown.
-#[derive(Clone)]
-pub enum Watched {
-    /// The one pipeline of a `weir run`.
-    One(Running),
-    /// Whatever a server runs at the moment of the question.
-    All(Manager),
-}
+pub use socket::Opened;
+pub use watched::{Running, Watched};
 
 /// Takes an address. Nobody is answered yet.
 pub fn listen(address: &str) -> std::io::Result<TcpListener> {
     TcpListener::bind(address)
 }
 
-/// Serves metrics and probes of one pipeline from a thread of its own, for the life of the process. Returns the address
-/// that was bound.
-pub fn serve_pipeline(listener: TcpListener, running: Running) -> std::io::Result<SocketAddr> {
-    spawn(listener, probes::routes(Watched::One(running)))
+/// Serves one pipeline from a thread of its own: metrics, probes, and what `weir stop` and its like ask. Whoever reads
+/// needs no token; whoever changes something needs that of `admin-token` in the state folder.
+pub fn serve_pipeline(listener: TcpListener, running: Running) -> std::io::Result<(SocketAddr, Served)> {
+    let path = running.state.join("admin-token");
+    let (token, _) =
+        Token::open(&path).map_err(|e| std::io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+    let is_loopback = listener.local_addr()?.ip().is_loopback();
+    let guard = Guard { token, is_loopback, is_reading_open: true };
+    spawn(listener, guard.before(routes(Watched::One(running))))
 }
 
-/// Answers on a thread of its own, for the life of the process.
-fn spawn(listener: TcpListener, routes: Router) -> std::io::Result<SocketAddr> {
+/// Serves one pipeline on the control socket in its state folder.
+pub fn serve_socket(running: Running) -> std::io::Result<Served> {
+    let listener = socket::bind(&running.state)?;
+    listener.set_nonblocking(true)?;
+    let routes = routes(Watched::One(running));
+    serve_on_thread("control", || tokio::net::UnixListener::from_std(listener), routes)
+}
+
+/// What is the same for one pipeline and for all of a server.
+fn routes(watched: Watched) -> Router {
+    probes::routes(watched.clone())
+        .merge(pipelines::routes(watched.clone()))
+        .merge(checkpoints::routes(watched))
+        .fallback(|request: Request| async move {
+            Problem::new(Code::NoRoute, format!("there is no {}: the API is below /api/v1", request.uri().path()))
+        })
+        .method_not_allowed_fallback(|request: Request| async move {
+            Problem::new(Code::MethodNotAllowed, format!("{} has no {}", request.uri().path(), request.method()))
+        })
+}
+
+impl Guard {
+    fn before(self, routes: Router) -> Router {
+        routes.layer(middleware::from_fn_with_state(std::sync::Arc::new(self), auth::check))
+    }
+}
+
+/// Something that answers, until it is told to finish or the process ends.
+#[derive(Debug)]
+pub struct Served {
+    end: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Served {
+    /// Takes no more requests and waits until those that are there are answered.
+    pub fn finish(self) {
+        let _ = self.end.send(true);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that answers requests panicked");
+        }
+    }
+}
+
+fn spawn(listener: TcpListener, routes: Router) -> std::io::Result<(SocketAddr, Served)> {
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
+    let served = serve_on_thread("http", || tokio::net::TcpListener::from_std(listener), routes)?;
+    Ok((bound, served))
+}
+
+/// Answers on a thread of its own.
+fn serve_on_thread<L: axum::serve::Listener>(
+    name: &'static str,
+    listener: impl FnOnce() -> std::io::Result<L> + Send + 'static,
+    routes: Router,
+) -> std::io::Result<Served> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+    let (end, ended) = watch::channel(false);
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         runtime.block_on(async move {
-            match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => connections::serve(listener, routes).await,
+            match listener() {
+                Ok(listener) => connections::serve(listener, routes, ended).await,
                 Err(e) => tracing::error!("HTTP ended: {e}"),
             }
         });
+        // Requests that wait for a pipeline wait no longer than the process.
+        runtime.shutdown_background();
     })?;
-    Ok(bound)
+    Ok(Served { end, thread })
 }

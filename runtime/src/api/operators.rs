@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::body;
 use super::problem::{Code, Problem, blocking};
+use crate::clock;
 use crate::registry::{COMPONENT_BYTES_MAX, Registry, Version};
 
 /// Each may hold a whole component and the compiler's memory.
@@ -97,6 +98,6 @@ fn record(version: &Version) -> Value {
         "version": version.version,
         "sha256": version.sha256,
         "bytes": version.bytes,
-        "uploaded_at": body::rfc3339(version.uploaded_at),
+        "uploaded_at": clock::rfc3339(version.uploaded_at),
     })
 }

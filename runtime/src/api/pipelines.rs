@@ -1,37 +1,43 @@
-//! `/api/v1/pipelines`: apply, list, look up, stop, delete. The manager decides; this reads requests and writes answers.
+//! `/api/v1/pipelines`: apply, list, look up, stop, cancel, delete. The manager decides; this reads requests and writes answers.
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use serde_json::{Value, json};
 
-use super::body;
 use super::problem::{Code, Problem, blocking};
+use super::watched::{Stop, Watched};
+use super::{body, checkpoints};
+use crate::clock;
 use crate::pipeline::{Language, Manager, View};
 
 const PIPELINE_BYTES_MAX: usize = 256 << 10;
 /// Actions that a later version brings.
-const LATER: &[&str] = &["pause", "resume", "restart", "cancel", "upgrade", "rollback"];
+const LATER: &[&str] = &["pause", "resume", "restart", "upgrade", "rollback"];
 
 /// The routes. The router takes no `{name}:stop`, so an action is found at the last colon of the target.
-pub(super) fn routes(manager: Manager) -> Router {
-    let target = get(one).put(apply).delete(delete).post(act).layer(DefaultBodyLimit::max(PIPELINE_BYTES_MAX));
-    Router::new().route("/api/v1/pipelines", get(list)).route("/api/v1/pipelines/{target}", target).with_state(manager)
+pub(super) fn routes(watched: Watched) -> Router {
+    let mut target = get(one).post(act);
+    if let Watched::All(manager) = &watched {
+        let changes = put(apply).delete(delete).layer(DefaultBodyLimit::max(PIPELINE_BYTES_MAX));
+        target = target.merge(changes.with_state(manager.clone()));
+    }
+    Router::new().route("/api/v1/pipelines", get(list)).route("/api/v1/pipelines/{target}", target).with_state(watched)
 }
 
 type Target = Result<Path<String>, PathRejection>;
 
-async fn list(State(manager): State<Manager>) -> Result<Response, Problem> {
-    let views = blocking(move || Ok::<_, Problem>(manager.list())).await?;
+async fn list(State(watched): State<Watched>) -> Result<Response, Problem> {
+    let views = blocking(move || Ok::<_, Problem>(watched.views())).await?;
     Ok(body::json(&json!({"items": views.iter().map(show).collect::<Vec<_>>(), "next": null})))
 }
 
-async fn one(State(manager): State<Manager>, path: Target) -> Result<Response, Problem> {
+async fn one(State(watched): State<Watched>, path: Target) -> Result<Response, Problem> {
     let name = body::path(path)?;
-    let view = blocking(move || manager.get(&name)).await?;
+    let view = blocking(move || watched.view(&name)).await?;
     Ok(answer(StatusCode::OK, &view))
 }
 
@@ -59,23 +65,45 @@ async fn apply(State(manager): State<Manager>, path: Target, request: Request) -
     Ok(answer(if is_new { StatusCode::CREATED } else { StatusCode::OK }, &view))
 }
 
-async fn act(State(manager): State<Manager>, path: Target) -> Result<Response, Problem> {
+async fn act(State(watched): State<Watched>, path: Target, request: Request) -> Result<Response, Problem> {
     let target = body::path(path)?;
     let unknown = |action: &str| {
-        Problem::new(Code::UnknownAction, format!("there is no action {action:?}: try POST …/NAME:stop"))
+        Problem::new(
+            Code::UnknownAction,
+            format!("there is no action {action:?}: try POST …/NAME:stop or …/NAME:cancel"),
+        )
     };
     match target.rsplit_once(':') {
         Some((name, "stop")) => {
             let name = name.to_owned();
-            let view = blocking(move || manager.stop(&name)).await?;
-            Ok(answer(StatusCode::ACCEPTED, &view))
+            let stop: Stop = body::options(request).await?;
+            let status = if stop.wait { StatusCode::OK } else { StatusCode::ACCEPTED };
+            let (view, done) = blocking(move || watched.stop(&name, stop)).await?;
+            let mut shown = show(&view);
+            if let Some(done) = done {
+                shown["savepoint"] = checkpoints::show(&done);
+            }
+            Ok((status, etag(&view), body::json(&shown)).into_response())
+        }
+        Some((name, "cancel")) => {
+            let name = name.to_owned();
+            let Cancel { wait } = body::options(request).await?;
+            let view = blocking(move || watched.cancel(&name, wait)).await?;
+            Ok(answer(if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &view))
         }
         Some((_, later)) if LATER.contains(&later) => {
-            Err(Problem::new(Code::ComesLater, format!("`:{later}` comes later; `:stop` and applying again are there")))
+            let detail = format!("`:{later}` comes later; `:stop`, `:cancel` and applying again are there");
+            Err(Problem::new(Code::ComesLater, detail))
         }
         Some((_, action)) => Err(unknown(action)),
         None => Err(unknown("")),
     }
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Cancel {
+    wait: bool,
 }
 
 async fn delete(State(manager): State<Manager>, path: Target) -> Result<StatusCode, Problem> {
@@ -106,14 +134,18 @@ fn if_match(headers: &HeaderMap) -> Result<Condition, Problem> {
 }
 
 fn answer(status: StatusCode, view: &View) -> Response {
-    (status, [(header::ETAG, format!("\"{}\"", view.revision))], body::json(&show(view))).into_response()
+    (status, etag(view), body::json(&show(view))).into_response()
+}
+
+fn etag(view: &View) -> [(header::HeaderName, String); 1] {
+    [(header::ETAG, format!("\"{}\"", view.revision))]
 }
 
 fn show(view: &View) -> Value {
     let checkpoint = view
         .last_checkpoint
         .as_ref()
-        .map(|last| json!({"epoch": last.epoch.0, "completed_at": body::rfc3339(last.completed_at)}));
+        .map(|last| json!({"epoch": last.epoch.0, "completed_at": clock::rfc3339(last.completed_at)}));
     json!({
         "name": view.name.as_str(),
         "state": view.state.as_str(),

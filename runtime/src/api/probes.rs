@@ -5,10 +5,11 @@ use axum::extract::State as Extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use weir_core::ids::Name;
 
 use super::problem::{Problem, blocking};
 use super::{Running, Watched, metrics};
-use crate::pipeline::State;
+use crate::pipeline::{Handle, State};
 
 /// The routes.
 pub fn routes(watched: Watched) -> Router {
@@ -38,13 +39,10 @@ async fn ready(Extract(watched): Extract<Watched>) -> Result<Response, Problem> 
 }
 
 impl Watched {
-    fn running(&self) -> Vec<Running> {
+    fn running(&self) -> Vec<(Name, Handle)> {
         match self {
-            Watched::One(running) => vec![running.clone()],
-            Watched::All(manager) => {
-                let handles = manager.handles().into_iter();
-                handles.map(|(name, handle)| Running { name: name.to_string(), handle }).collect()
-            }
+            Watched::One(running) => vec![(running.name.clone(), running.handle.clone())],
+            Watched::All(manager) => manager.handles(),
         }
     }
 
@@ -56,9 +54,9 @@ impl Watched {
             state => format!("{name} is {}: {}\n", state.as_str(), problem.unwrap_or("no problem known")),
         };
         match self {
-            Watched::One(Running { name, handle }) => handle.status.read(|facts| match facts.state {
+            Watched::One(Running { name, handle, .. }) => handle.status.read(|facts| match facts.state {
                 State::Stopping => format!("{name} is stopping\n"),
-                state => line(name, state, facts.problem.as_deref()),
+                state => line(name.as_str(), state, facts.problem.as_deref()),
             }),
             Watched::All(manager) => {
                 let views = manager.list().into_iter();

@@ -45,6 +45,7 @@ codes! {
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "This path has no such method",
     BodyTimeout "body-timeout" REQUEST_TIMEOUT "The body came too slowly",
     PipelineRunning "pipeline-running" CONFLICT "The pipeline runs",
+    PipelineNotRunning "pipeline-not-running" CONFLICT "The pipeline does not run",
     PipelineStopping "pipeline-stopping" CONFLICT "The pipeline is still stopping",
     PipelineDeleting "pipeline-deleting" CONFLICT "The pipeline is being deleted",
     VersionExists "version-exists" CONFLICT "The version exists with other bytes",
@@ -61,6 +62,7 @@ codes! {
     ComesLater "comes-later" NOT_IMPLEMENTED "A later version brings this",
     ShuttingDown "shutting-down" SERVICE_UNAVAILABLE "The server is stopping",
     NotReset "not-reset" SERVICE_UNAVAILABLE "The reset could not be committed",
+    NotCommitted "not-committed" SERVICE_UNAVAILABLE "There is no such checkpoint or savepoint",
 }
 
 /// An answer that says no.
@@ -74,6 +76,10 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Problem {
         Problem { code, detail: detail.into(), errors: None }
+    }
+
+    pub(super) fn is(&self, code: Code) -> bool {
+        self.code == code
     }
 
     pub(super) fn internal(detail: String) -> Problem {

@@ -8,13 +8,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::{Router, middleware};
+use tokio::sync::watch;
 
-use super::auth::{self, Guard};
-use super::problem::{Code, Problem};
+use super::auth::Guard;
 use super::token::Token;
-use super::{Watched, operators, pipelines, probes};
+use super::{Served, Watched, operators, socket};
 use crate::pipeline::{Manager, ManagerError};
 use crate::registry::{self, Engine, Registry};
 
@@ -65,6 +63,7 @@ pub enum StartError {
 pub struct Server {
     manager: Manager,
     address: SocketAddr,
+    served: Served,
     token: Token,
     token_path: PathBuf,
     is_token_new: bool,
@@ -91,10 +90,13 @@ impl Server {
         let opened = Token::open(&token_path);
         let (token, is_token_new) = opened.map_err(|source| StartError::Token { path: token_path.clone(), source })?;
         let registry = Arc::new(Registry::open(&data.join("registry"), engine)?);
-        let manager = Manager::open(data, Arc::clone(&registry))?;
-        let guard = Guard { token: token.clone(), is_loopback };
-        let address = super::spawn(listener, routes(&manager, registry, guard)).map_err(refused)?;
-        Ok(Server { manager, address, token, token_path, is_token_new, _lock: lock })
+        let sockets = Sockets::start().map_err(io)?;
+        let manager =
+            Manager::open(data, Arc::clone(&registry), Box::new(move |manager, state| sockets.open(manager, state)))?;
+        let guard = Guard { token: token.clone(), is_loopback, is_reading_open: false };
+        let routes = guard.before(super::routes(Watched::All(manager.clone())).merge(operators::routes(registry)));
+        let (address, served) = super::spawn(listener, routes).map_err(refused)?;
+        Ok(Server { manager, address, served, token, token_path, is_token_new, _lock: lock })
     }
 
     /// What was bound.
@@ -113,22 +115,36 @@ impl Server {
     }
 
     /// Stops every pipeline with a last checkpoint and waits for it; the next start runs them again.
-    pub fn shut_down(&self) {
+    pub fn shut_down(self) {
         self.manager.shut_down();
+        self.served.finish();
     }
 }
 
-fn routes(manager: &Manager, registry: Arc<Registry>, guard: Guard) -> Router {
-    probes::routes(Watched::All(manager.clone()))
-        .merge(operators::routes(registry))
-        .merge(pipelines::routes(manager.clone()))
-        .fallback(|request: Request| async move {
-            Problem::new(Code::NoRoute, format!("there is no {}: the API is below /api/v1", request.uri().path()))
-        })
-        .method_not_allowed_fallback(|request: Request| async move {
-            Problem::new(Code::MethodNotAllowed, format!("{} has no {}", request.uri().path(), request.method()))
-        })
-        .layer(middleware::from_fn_with_state(Arc::new(guard), auth::check))
+/// One thread for the control sockets of all pipelines.
+struct Sockets(tokio::runtime::Handle);
+
+impl Sockets {
+    fn start() -> io::Result<Sockets> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        // For the life of the process: a socket ends with its pipeline.
+        std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+        Ok(Sockets(handle))
+    }
+
+    /// Serves a pipeline's socket until what it returns is dropped. A stop that comes in here is kept like any other.
+    fn open(&self, manager: &Manager, state: &Path) -> io::Result<Box<dyn Send>> {
+        let listener = socket::bind(state)?;
+        listener.set_nonblocking(true)?;
+        let _runtime = self.0.enter();
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let (end, ended) = watch::channel(false);
+        self.0.spawn(super::connections::serve(listener, super::routes(Watched::All(manager.clone())), ended));
+        Ok(Box::new(end))
+    }
 }
 
 /// Held until the process ends, whatever ends it.

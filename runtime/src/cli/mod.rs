@@ -17,6 +17,8 @@ macro_rules! eprintln {
 
 mod build;
 mod check;
+mod checkpoint;
+mod client;
 mod compile_child;
 mod demo;
 mod exit;
@@ -26,6 +28,8 @@ mod load;
 mod run;
 mod serve;
 mod status_line;
+mod stop;
+mod target;
 mod txn;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -76,6 +80,15 @@ enum Command {
     Build(build::Arguments),
     /// Show what a component is, declares and imports
     Inspect(inspect::Arguments),
+    /// Stop a running pipeline with a last checkpoint, or with a savepoint
+    Stop(stop::Stop),
+    /// End a running pipeline at once: nothing more is committed
+    Cancel(stop::Cancel),
+    /// Copy a checkpoint of a running pipeline into a folder of its own
+    Savepoint(stop::Savepoint),
+    /// Checkpoints of a pipeline: list, show, verify, trigger
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
     /// Prove things on this machine
     #[command(subcommand)]
     Demo(demo::Command),
@@ -100,6 +113,10 @@ pub fn main(arguments: Arguments) -> Exit {
         Command::Graph(arguments) => graph::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Stop(arguments) => stop::stop(&arguments),
+        Command::Cancel(arguments) => stop::cancel(&arguments),
+        Command::Savepoint(arguments) => stop::savepoint(&arguments),
+        Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Demo(command) => demo::run(&command),
         Command::Txn(command) => txn::run(&command),
         Command::CompileChild(arguments) => compile_child::run(&arguments),

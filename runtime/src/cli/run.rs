@@ -6,8 +6,10 @@ use std::time::Duration;
 use weir_core::domain::{Class, Start};
 use weir_core::graph::spec::Guarantee;
 
+use super::target::default_state;
 use super::{Exit, load, status_line};
 use crate::api::{self, Running};
+use crate::pipeline::savepoint::{self, Opened};
 use crate::pipeline::{Checked, Job, JobError, Service, Settings, folder};
 
 /// Signals within this time are one.
@@ -23,12 +25,15 @@ pub(super) struct Arguments {
     /// Metrics and probes on this address; port 0 takes a free one and prints it
     #[arg(long, value_name = "ADDRESS", value_parser = super::address)]
     listen: Option<String>,
-    /// Where to start: the newest commit, or `empty`
-    #[arg(long, value_name = "latest|empty", default_value = "latest")]
+    /// Where to start: the newest commit, nothing (`empty`), or the folder of a savepoint or of a checkpoint
+    #[arg(long, value_name = "DIR|latest|empty", default_value = "latest")]
     from: From,
-    /// With `--from empty`: forget the state that is there
+    /// With `--from empty`: forget the state that is there; with `--from DIR`: go back, though newer rows are committed
     #[arg(long)]
     rewind: bool,
+    /// Leave out state of nodes that the pipeline does not have any more
+    #[arg(long)]
+    allow_non_restored: bool,
     /// Do not wait for an owner that may still live
     #[arg(long)]
     takeover: bool,
@@ -37,15 +42,32 @@ pub(super) struct Arguments {
     registry: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum From {
     Latest,
     Empty,
+    Folder(PathBuf),
+}
+
+impl std::str::FromStr for From {
+    type Err = String;
+
+    /// A folder of one of these names is written with its path: `./latest`.
+    fn from_str(text: &str) -> Result<From, Self::Err> {
+        Ok(match text {
+            "latest" => From::Latest,
+            "empty" => From::Empty,
+            folder if Path::new(folder).is_dir() => From::Folder(PathBuf::from(folder)),
+            other => return Err(format!("{other:?} is no folder: name a savepoint's, or write latest or empty")),
+        })
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     if arguments.rewind && matches!(arguments.from, From::Latest) {
-        eprintln!("error: --rewind goes with --from empty: it forgets the state that is there");
+        eprintln!(
+            "error: --rewind goes with --from empty, to forget the state that is there, or with --from DIR, to go back"
+        );
         return Exit::Usage;
     }
     let checked = match load::load(&arguments.file, arguments.registry.as_deref()) {
@@ -65,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     };
     let state = match &scratch {
         Some(folder) => folder.path().join("state"),
-        None => arguments.state.clone().unwrap_or_else(|| default_state(&arguments.file, &checked)),
+        None => arguments.state.clone().unwrap_or_else(|| default_state(&arguments.file, &checked.pipeline.name)),
     };
     // Before anything is written: an address that is not to be had is no start.
     let listener = match arguments.listen.as_deref().map(api::listen).transpose() {
@@ -76,30 +98,56 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return Exit::Unreachable;
         }
     };
-    let job = match Job::open(checked, &state) {
+    // All of it is read before anything is made or locked.
+    let origin = match &arguments.from {
+        From::Folder(folder) => match open_origin(folder, &checked, arguments.allow_non_restored) {
+            Ok(origin) => Some(origin),
+            Err(error) => {
+                eprintln!("error: {error}; nothing was changed");
+                return Exit::State;
+            }
+        },
+        From::Latest | From::Empty => None,
+    };
+    let opened = match origin {
+        Some(origin) => Job::open_from(checked, &state, origin),
+        None => Job::open(checked, &state),
+    };
+    let mut job = match opened {
         Ok(job) => job,
         Err(error) => {
             eprintln!("error: {error}");
             return refused(&error);
         }
     };
+    job.allows_non_restored = arguments.allow_non_restored;
     let start = match arguments.from {
         From::Latest => Start::Newest,
         From::Empty => Start::Empty { rewind: arguments.rewind },
+        From::Folder(_) => job.start_from_origin(arguments.rewind),
     };
     announce(&job, &state);
     let name = job.pipeline().name.clone();
     let settings = Settings { start, takeover: arguments.takeover };
     let (service, handle) = Service::new(job, settings);
+    let running = Running { name, handle: handle.clone(), state };
+    let mut served = Vec::new();
+    match api::serve_socket(running.clone()) {
+        Ok(socket) => served.push(socket),
+        // A file system without sockets is no reason not to run.
+        Err(e) => tracing::warn!("no control socket in {}: {e}", running.state.display()),
+    }
     let stopped = handle.clone();
     if let Err(e) = stop_on_signals(move || stopped.stop()) {
         eprintln!("error: cannot watch for signals: {e}");
         return Exit::Failed;
     }
     if let Some(listener) = listener {
-        let running = Running { name: name.to_string(), handle: handle.clone() };
         match api::serve_pipeline(listener, running) {
-            Ok(bound) => eprintln!("metrics and probes on http://{bound}"),
+            Ok((bound, http)) => {
+                served.push(http);
+                eprintln!("metrics and probes on http://{bound}");
+            }
             Err(e) => {
                 eprintln!("error: cannot serve metrics and probes: {e}");
                 return Exit::Failed;
@@ -109,6 +157,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let line = status_line::start(&handle.status);
     let outcome = service.run();
     drop(line);
+    // Who asked for this end hears of it.
+    served.into_iter().for_each(api::Served::finish);
     let skipped: u64 = handle.status.read(|facts| facts.metrics.nodes.iter().map(|node| node.skipped.get()).sum());
     if skipped > 0 {
         eprintln!("{skipped} record(s) skipped since the last start (on_error = \"skip\"); -v names each of them");
@@ -121,10 +171,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     Exit::from(outcome.class)
 }
 
-/// `.weir/<name>` in the folder of the pipeline file.
-pub(super) fn default_state(file: &Path, checked: &Checked) -> PathBuf {
-    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    folder.join(".weir").join(checked.pipeline.name.as_str())
+fn open_origin(folder: &Path, checked: &Checked, allows_non_restored: bool) -> Result<Opened, savepoint::Error> {
+    let opened = Opened::open(folder, &checked.pipeline.name)?;
+    if !allows_non_restored {
+        opened.check_strays(folder, checked)?;
+    }
+    Ok(opened)
 }
 
 pub(super) fn refused(error: &JobError) -> Exit {

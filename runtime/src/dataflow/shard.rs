@@ -30,6 +30,8 @@ pub enum Command {
     Committed(Arc<BTreeMap<Name, SourcePositions>>),
     /// Read nothing more. Barriers are still answered.
     Pause,
+    /// The same, and the watermark moves to the end of time before the next barrier: every timer fires.
+    Drain,
     /// End the thread.
     Stop,
 }
@@ -141,6 +143,7 @@ impl Shard {
                 Command::Cancel(epoch) => task.on_cancel(*epoch, &mut self.time)?,
                 Command::Committed(positions) => task.on_committed(positions),
                 Command::Pause => task.pause(),
+                Command::Drain => task.drain(),
                 Command::Stop => self.stopped = true,
             }
         }

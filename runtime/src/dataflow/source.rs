@@ -275,6 +275,11 @@ impl SourceNode {
         }
     }
 
+    /// Nothing more is read: every timer fires. Unlike at the end of input the source is not at its end.
+    pub(super) fn drain(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
+        if self.sent < i64::MAX { self.advance(i64::MAX, emit) } else { Ok(()) }
+    }
+
     fn on_end(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
         self.ended = true;
         self.metrics.lag.set(0);

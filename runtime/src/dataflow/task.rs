@@ -84,6 +84,8 @@ pub struct Task {
     /// Index of the first node in the shard's stopwatch.
     first: usize,
     paused: bool,
+    /// The watermark goes to the end of time before the next barrier.
+    drains: bool,
     ended: bool,
     /// A barrier that the source has not yet cut at, since rows wait for room.
     barrier: Option<Epoch>,
@@ -103,6 +105,7 @@ impl Task {
             turn: 0,
             first: 0,
             paused: false,
+            drains: false,
             ended: false,
             barrier: None,
             cut_since: None,
@@ -134,6 +137,11 @@ impl Task {
     /// Reads nothing more.
     pub(super) fn pause(&mut self) {
         self.paused = true;
+    }
+
+    /// Reads nothing more, and fires every timer before the next barrier.
+    pub(super) fn drain(&mut self) {
+        (self.paused, self.drains) = (true, true);
     }
 
     /// Cut at this epoch, once no rows wait for room. Only where the head is a source: to others barriers come in rings.
@@ -218,6 +226,11 @@ impl Task {
     }
 
     fn step_source(&mut self, time: &mut Stopwatch) -> Result<Worked, Error> {
+        if std::mem::take(&mut self.drains) {
+            // What fires may take several steps; the barrier waits for them.
+            self.with_source(time, |source, emit| source.drain(emit))?;
+            return Ok(Worked::Something);
+        }
         if let Some(epoch) = self.barrier.take() {
             self.cut_since = Some(clock::now());
             self.with_source(time, |source, emit| {

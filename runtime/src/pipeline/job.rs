@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Once};
 
+use weir_core::domain::Start;
 use weir_core::graph::fault::Fault;
 use weir_core::graph::plan::{Authority, Plan, Ports};
 use weir_core::graph::spec::{Guarantee, Node, OperatorRef, Pipeline};
 use weir_core::ids::Name;
 
 use super::folder::Folder;
+use super::savepoint;
 use super::snapshot_store::SnapshotStore;
 use crate::guest::{self, Engine, Limits, Measured, Operator, Subtask};
 
@@ -177,6 +179,10 @@ pub struct Job {
     pub store: SnapshotStore,
     /// What the brokers' settings are warned of: once, not at each restart.
     pub(super) warned: Once,
+    /// What it starts from, if not from what is committed.
+    pub origin: Option<savepoint::Opened>,
+    /// State that nobody declares any more is left out.
+    pub allows_non_restored: bool,
 }
 
 impl Job {
@@ -184,7 +190,24 @@ impl Job {
     pub fn open(checked: Checked, state: &Path) -> Result<Job, Error> {
         let folder = Folder::open(state, &checked.pipeline.name)?;
         let store = SnapshotStore::new(&folder.checkpoints());
-        Ok(Job { checked, folder, store, warned: Once::new() })
+        Ok(Job { checked, folder, store, warned: Once::new(), origin: None, allows_non_restored: false })
+    }
+
+    /// The same, to start from a savepoint: a state folder that is new continues its history.
+    pub fn open_from(checked: Checked, state: &Path, origin: savepoint::Opened) -> Result<Job, Error> {
+        let folder = Folder::open_as(state, &checked.pipeline.name, Some(&origin.manifest().lineage))?;
+        let store = SnapshotStore::new(&folder.checkpoints());
+        Ok(Job { checked, folder, store, warned: Once::new(), origin: Some(origin), allows_non_restored: false })
+    }
+
+    /// Where a start from the savepoint begins.
+    pub fn start_from_origin(&self, rewind: bool) -> Start {
+        self.origin.as_ref().map_or(Start::Newest, |origin| Start::Savepoint {
+            epoch: origin.manifest().epoch,
+            token: origin.manifest().token,
+            is_ours: origin.manifest().lineage == self.folder.lineage(),
+            rewind,
+        })
     }
 
     /// A start that came to nothing takes back the state folder that it made. Not behind a CLAIM in Kafka, which names this

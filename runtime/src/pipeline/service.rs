@@ -1,26 +1,23 @@
 //! Keeps a pipeline running: attempt after attempt, with back-off, until it ends, is stopped, or cannot go on. A failure
 //! that came three times with the same words opens the circuit. Owns no step of an attempt.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use weir_core::domain::{self, Class, Start};
-use weir_core::graph::spec::SourceKind;
+use weir_core::graph::spec::{OnCancel, SourceKind};
+use weir_core::restart::{Restarts, Verdict};
 
 use super::attempt::{self, Ending, Event};
 use super::job::Job;
 use super::owner;
 use super::status::{State, Status};
+use super::wishes::{Answer, Wish, Wishes};
 use crate::clock;
 
 /// How often the same failure may come in a row.
 const EQUAL_FAILURES_MAX: u32 = 3;
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-const BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// After this long without a failure the back-off starts anew.
-const QUIET: Duration = Duration::from_secs(3600);
 
 /// How to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,7 +45,7 @@ pub struct Outcome {
 #[derive(Clone)]
 pub struct Handle {
     sender: SyncSender<Event>,
-    wish: StopWish,
+    wishes: Wishes,
     /// Its facts.
     pub status: Status,
 }
@@ -56,19 +53,46 @@ pub struct Handle {
 impl Handle {
     /// Asks for a last checkpoint and the end. Comes back at once; the service ends when it is done.
     pub fn stop(&self) {
-        self.wish.0.store(true, Ordering::SeqCst);
+        self.wishes.stop(false);
+        self.wake();
+    }
+
+    /// The same, but first the watermark moves to the end of time, so that every timer fires: for good, since whatever a
+    /// later run reads is late.
+    pub fn drain(&self) {
+        self.wishes.stop(true);
+        self.wake();
+    }
+
+    /// Ends it at once. Nothing more is committed.
+    pub fn cancel(&self) {
+        self.wishes.cancel();
+        self.wake();
+    }
+
+    /// Asks for a checkpoint, a savepoint, or a savepoint and the end. The receiver hears what came of it; that it is gone
+    /// without a word means that it came to nothing.
+    pub fn ask(&self, wish: Wish) -> Receiver<Answer> {
+        let answer = self.wishes.ask(wish);
+        self.wake();
+        answer
+    }
+
+    /// A savepoint and the end, behind the end of time as [`Handle::drain`] has it.
+    pub fn drain_with_savepoint(&self, to: Option<PathBuf>) -> Receiver<Answer> {
+        self.wishes.drain();
+        self.ask(Wish::StopWithSavepoint { to })
+    }
+
+    /// Comes back when the pipeline has ended and given its state folder back.
+    pub fn wait_for_end(&self) {
+        // Nothing is ever sent: the end is that the sender is gone.
+        let _ = self.wishes.ended().recv();
+    }
+
+    fn wake(&self) {
         // A queue that is full wakes its reader anyway. A service that is gone has stopped.
         let _ = self.sender.try_send(Event::Wake);
-    }
-}
-
-/// That the pipeline shall stop. It stays, whatever becomes of the attempt that saw it first.
-#[derive(Debug, Clone, Default)]
-pub(super) struct StopWish(Arc<AtomicBool>);
-
-impl StopWish {
-    pub(super) fn is_there(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -78,7 +102,7 @@ pub struct Service {
     settings: Settings,
     sender: SyncSender<Event>,
     events: Receiver<Event>,
-    wish: StopWish,
+    wishes: Wishes,
     status: Status,
 }
 
@@ -87,31 +111,54 @@ impl Service {
     pub fn new(job: Job, settings: Settings) -> (Service, Handle) {
         // Bounded by who sends: three threads of an attempt with a few answers each. Who wakes it does not wait.
         let (sender, events) = sync_channel(1024);
-        let (status, wish) = (Status::default(), StopWish::default());
-        let handle = Handle { sender: sender.clone(), wish: wish.clone(), status: status.clone() };
-        (Service { job, settings, sender, events, wish, status }, handle)
+        let (status, wishes) = (Status::default(), Wishes::default());
+        let handle = Handle { sender: sender.clone(), wishes: wishes.clone(), status: status.clone() };
+        (Service { job, settings, sender, events, wishes, status }, handle)
     }
 
     /// Runs until the pipeline ends or cannot go on. Blocks.
     pub fn run(self) -> Outcome {
+        let wishes = self.wishes.clone();
+        let outcome = self.supervise();
+        // Behind the end of `self`, which gives the state folder back: who waited for the end may start anew at once.
+        wishes.close(&outcome.why);
+        outcome
+    }
+
+    fn supervise(self) -> Outcome {
         let mut attempts = 0;
         let (mut held, mut ran, mut claimed) = (None, false, false);
         let mut start = self.settings.start;
         let (mut last, mut equal) = (String::new(), 0);
-        let mut backoff = BACKOFF_FIRST;
+        let (origin, mut restarts) = (clock::now(), Restarts::new(self.job.pipeline().restart));
         loop {
             self.status.update(|facts| facts.state = State::Starting);
-            let started = clock::now();
             let settings = self.domain_settings(attempts, held, start);
-            let ending = attempt::run(&self.job, settings, &self.status, &self.wish, &self.sender, &self.events);
+            let ending = attempt::run(&self.job, settings, &self.status, &self.wishes, &self.sender, &self.events);
+            self.wishes.on_attempt_over(&ending.why);
             ran |= ending.committed;
             claimed |= ending.claimed;
             held = ending.token.or(held);
-            if ending.ran {
+            // Its first commit was the savepoint, and from then on that is the newest one.
+            let is_imported = ending.committed && matches!(start, Start::Savepoint { .. });
+            if ending.ran || is_imported {
                 // What was reset stays reset, and what was committed since stays.
                 start = Start::Newest;
             }
+            if self.wishes.take_cancel() && start != Start::Delete {
+                if self.job.pipeline().checkpoint.on_cancel == OnCancel::Delete {
+                    // One more attempt: what is committed is forgotten before any file goes.
+                    start = Start::Delete;
+                    attempts += 1;
+                    continue;
+                }
+                return self.cancelled("cancelled: nothing was committed since the last checkpoint", ran);
+            }
             if let Some(outcome) = self.settle(&ending, ran) {
+                self.wishes.finish_copies();
+                if outcome.class == Class::Stopped && start == Start::Delete {
+                    return self.cancelled("cancelled: the state is deleted", ran);
+                }
                 if !ran && matches!(outcome.class, Class::Config | Class::Unreachable) {
                     self.job.undo(claimed);
                 }
@@ -126,9 +173,18 @@ impl Service {
                 });
                 return Outcome { class: ending.class, why: ending.why, circuit_open: true, ran };
             }
-            if started.elapsed() > QUIET {
-                backoff = BACKOFF_FIRST;
-            }
+            let backoff = match restarts.on_failure(origin.elapsed()) {
+                Verdict::After(backoff) => backoff,
+                Verdict::GiveUp(why) => {
+                    let why = format!("{}; {why}", ending.why);
+                    self.wishes.finish_copies();
+                    self.status.update(|facts| {
+                        facts.state = State::Failed;
+                        facts.problem = Some(why.clone());
+                    });
+                    return Outcome { class: ending.class, why, circuit_open: false, ran };
+                }
+            };
             attempts += 1;
             self.status.update(|facts| {
                 facts.restarts += 1;
@@ -140,6 +196,10 @@ impl Service {
             };
             tracing::warn!("{said}; restart {attempts} in {:.1} s", backoff.as_secs_f64());
             if self.wait(backoff) {
+                if self.wishes.is_cancelled() {
+                    continue;
+                }
+                self.wishes.finish_copies();
                 self.status.update(|facts| facts.state = State::Stopped);
                 return Outcome {
                     class: Class::Stopped,
@@ -148,8 +208,13 @@ impl Service {
                     ran,
                 };
             }
-            backoff = (backoff * 2).min(BACKOFF_MAX);
         }
+    }
+
+    fn cancelled(&self, why: &str, ran: bool) -> Outcome {
+        self.wishes.finish_copies();
+        self.status.update(|facts| facts.state = State::Stopped);
+        Outcome { class: Class::Stopped, why: why.to_owned(), circuit_open: false, ran }
     }
 
     /// Whether this ending is the end of the service.
@@ -185,13 +250,13 @@ impl Service {
         let jitter = backoff.mul_f64(f64::from(clock::now_millis() as u32 % 100) / 1000.0);
         let until = clock::now() + backoff + jitter;
         loop {
-            if self.wish.is_there() {
+            if self.wishes.is_stop_or_cancel() {
                 return true;
             }
             let left = until.saturating_duration_since(clock::now());
             // What comes is a wake-up, or a late answer of the attempt that ended.
             if self.events.recv_timeout(left).is_err() {
-                return self.wish.is_there();
+                return self.wishes.is_stop_or_cancel();
             }
         }
     }

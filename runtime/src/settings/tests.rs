@@ -97,6 +97,12 @@ tolerable_failures = 0
 retain = 1
 on_cancel = "delete"
 margin = "5s"
+[restart]
+strategy = "exponential"
+delay = "2s"
+max_delay = "1m"
+multiplier = 3
+reset_after = "10m"
 [defaults.kafka]
 brokers = "a:9092, b:9093"
 security = { protocol = "sasl_ssl", mechanism = "SCRAM-SHA-512", username = "me", password = "${file:secret}", ca = "ca.pem", cert = "c.pem", key = "k.pem" }
@@ -264,10 +270,34 @@ fn programs_get_a_list() {
 }
 
 #[test]
+fn a_restart_strategy_takes_its_own_numbers_and_no_others() {
+    use std::time::Duration;
+
+    use weir_core::restart::Strategy;
+    let read = |restart: &str| toml(&format!("{ENDS}[restart]\n{restart}\n")).map(|loaded| loaded.spec.restart);
+    let is = |restart, strategy| assert_eq!(read(restart).unwrap_or_else(|e| panic!("{e}")), strategy);
+    let seconds = Duration::from_secs;
+    is("", Strategy::default());
+    is("strategy = \"none\"", Strategy::None);
+    is("strategy = \"fixed-delay\"", Strategy::FixedDelay { attempts: 1, delay: seconds(1) });
+    is(
+        "strategy = \"fixed-delay\"\nattempts = 3\ndelay = \"10s\"",
+        Strategy::FixedDelay { attempts: 3, delay: seconds(10) },
+    );
+    is(
+        "strategy = \"failure-rate\"\nfailures = 2",
+        Strategy::FailureRate { failures: 2, per: seconds(60), delay: seconds(1) },
+    );
+    let refused = |restart| read(restart).expect_err("wrong").to_string();
+    assert!(refused("attempts = 3").contains("unknown key `attempts` in [restart]"), "{}", refused("attempts = 3"));
+    assert!(refused("strategy = \"fixed\"").contains("fixed-delay"));
+    assert!(refused("multiplier = 0").contains("multiplier"));
+}
+
+#[test]
 fn what_comes_later_says_so() {
     let later = [
         "[[tests]]\nname = \"t\"\n",
-        "[restart]\nkind = \"fixed\"\n",
         "[nodes.n]\noperator = \"o@1\"\ninputs = [\"in\"]\ncapabilities = [\"random\"]\n",
         "[nodes.n]\noperator = \"o@1\"\ninputs = [\"in\"]\non_error = \"dead-letter\"\n",
         "[sources.k]\ntype = \"kafka\"\ntopics = [\"a\", \"b\"]\n",

@@ -56,7 +56,7 @@ pub enum Error {
     },
     /// The snapshot holds a state that the pipeline no longer declares.
     #[error(
-        "the snapshot holds {name}, which the pipeline does not declare: declare it again, or start with --from empty --rewind"
+        "the snapshot holds {name}, which the pipeline does not declare: declare it again, leave it out with --allow-non-restored, or start with --from empty --rewind"
     )]
     UnknownState {
         /// `state "<name>" of node "<node>"`, or its number where the manifest does not name it.

@@ -120,23 +120,7 @@ impl VerifiedFiles {
 /// Checks every file of a snapshot in `dir`, before anything is restored from one of them. Changes nothing.
 pub fn verify(dir: &Path, files: &StateFiles) -> Result<VerifiedFiles, Error> {
     for file in files.base.values().chain(&files.deltas) {
-        let path = dir.join(&file.stored);
-        let damaged = |detail| Error::Damaged { what: STATE_FILE, path: path.clone(), detail };
-        if parse_stored(&file.stored).is_none_or(|(_, digest)| digest != file.sha256) {
-            return Err(damaged("the manifest gives it a name that no weir gives".into()));
-        }
-        let bytes = match fs::metadata(&path) {
-            Ok(found) => found.len(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { what: STATE_FILE, path }),
-            Err(e) => return Err(Error::fatal("reading", &path, e)),
-        };
-        if bytes != file.bytes {
-            return Err(damaged(format!("it has {bytes} bytes, {} were written", file.bytes)));
-        }
-        let (sha256, _) = hash_file(&path).map_err(|e| Error::fatal("reading", &path, e))?;
-        if sha256 != file.sha256 {
-            return Err(damaged(format!("its sha256 is {sha256}")));
-        }
+        verify_file(dir, file)?;
     }
     if let Some(name) = files.base.keys().find(|name| name.contains('/') || name.starts_with('.')) {
         return Err(Error::Damaged {
@@ -146,6 +130,28 @@ pub fn verify(dir: &Path, files: &StateFiles) -> Result<VerifiedFiles, Error> {
         });
     }
     Ok(VerifiedFiles(files.clone()))
+}
+
+/// Checks one file in `dir`: its name, its length, its digest. Changes nothing.
+pub fn verify_file(dir: &Path, file: &FileRef) -> Result<(), Error> {
+    let path = dir.join(&file.stored);
+    let damaged = |detail| Error::Damaged { what: STATE_FILE, path: path.clone(), detail };
+    if parse_stored(&file.stored).is_none_or(|(_, digest)| digest != file.sha256) {
+        return Err(damaged("the manifest gives it a name that no weir gives".into()));
+    }
+    let bytes = match fs::metadata(&path) {
+        Ok(found) => found.len(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { what: STATE_FILE, path }),
+        Err(e) => return Err(Error::fatal("reading", &path, e)),
+    };
+    if bytes != file.bytes {
+        return Err(damaged(format!("it has {bytes} bytes, {} were written", file.bytes)));
+    }
+    let (sha256, _) = hash_file(&path).map_err(|e| Error::fatal("reading", &path, e))?;
+    if sha256 != file.sha256 {
+        return Err(damaged(format!("its sha256 is {sha256}")));
+    }
+    Ok(())
 }
 
 /// Token and digest of a stored file's name, or `None` if it is no such name.

@@ -28,7 +28,7 @@ mod tests;
 
 pub use database::Database;
 pub use error::Error;
-pub use files::{VerifiedFiles, verify};
+pub use files::{VerifiedFiles, verify, verify_file};
 pub(crate) use files::{list_dir, parse_stored, parse_temporary, parse_token, sync_dir};
 pub use keyed::{KeyedState, Kind, StateSpec};
 pub use seal::SealedState;

@@ -1,7 +1,7 @@
 //! The durable record that makes a snapshot complete: which files hold the state of an epoch, and where its sources stood.
 //! Owns the JSON that is written last into `checkpoints/<epoch>-<token>/manifest`; reads and writes no file itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,19 @@ pub enum CommitKind {
     Rewind,
     /// State was deleted on purpose; no snapshot.
     Reset,
+}
+
+impl CommitKind {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CommitKind::Checkpoint => "checkpoint",
+            CommitKind::Savepoint => "savepoint",
+            CommitKind::Final => "final",
+            CommitKind::Rewind => "rewind",
+            CommitKind::Reset => "reset",
+        }
+    }
 }
 
 /// A file below `checkpoints/files/`.
@@ -155,6 +168,9 @@ pub struct Manifest {
     pub nodes: BTreeMap<Name, NodeSnapshot>,
     /// The database's files.
     pub state: StateFiles,
+    /// Ids of states that were left out on purpose: entries of theirs are nobody's, and no id of these is given out again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dropped: BTreeSet<u16>,
     /// Parts to publish once committed. Publishing is repeated at restore.
     #[serde(default)]
     pub parts: Vec<StagedPart>,
@@ -164,6 +180,11 @@ impl Manifest {
     /// Every stored file that this manifest names: the only list from which files are kept or deleted.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         self.state.base.values().chain(&self.state.deltas)
+    }
+
+    /// The same, to be given other names.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut FileRef> {
+        self.state.base.values_mut().chain(&mut self.state.deltas)
     }
 
     /// What a state id of the database stands for, in words: `state "count" of node "ip-count"`.

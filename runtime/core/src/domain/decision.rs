@@ -44,6 +44,14 @@ pub enum Decision {
         /// What the newest COMMIT names.
         snapshot: Option<SnapshotRef>,
     },
+    /// Copy the savepoint of [`Start::Savepoint`](super::Start) into the store as a snapshot of this name, every file of it
+    /// checked. Answer: `Prepared`.
+    Import {
+        /// Epoch.
+        epoch: Epoch,
+        /// Our token, also the prefix of every file.
+        token: Token,
+    },
     /// Open the transaction of this epoch. Answer: `Begun`.
     Begin {
         /// Epoch.

@@ -76,6 +76,9 @@ pub enum Fact {
     InputEnded,
     /// The user wants a graceful stop (SIGTERM, `:stop`).
     Stop,
+    /// The user wants a graceful stop whose last checkpoint is a savepoint: nothing behind it is committed. Only once it
+    /// runs; declined, it is tried again as a savepoint.
+    StopWithSavepoint,
     /// The user wants a checkpoint now.
     Requested {
         /// `true`: a savepoint.

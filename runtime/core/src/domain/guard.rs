@@ -100,7 +100,7 @@ impl Guard {
                 hold(self.open && self.committing.is_none(), "I2", decision)?;
                 hold(*epoch > self.newest, "I7", decision)
             }
-            Decision::WriteSnapshot { epoch, token: named, .. } => {
+            Decision::WriteSnapshot { epoch, token: named, .. } | Decision::Import { epoch, token: named } => {
                 hold(Some(*named) == token, "I4", decision)?;
                 hold(*epoch > self.newest, "I7", decision)?;
                 self.newest = *epoch;
@@ -112,8 +112,13 @@ impl Guard {
                 let is_durable = self.prepared.as_ref().is_some_and(|prepared| {
                     commit.snapshot.as_ref() == Some(&prepared.snapshot) && prepared.snapshot.epoch == commit.epoch
                 });
+                let is_rewind = commit.kind == CommitKind::Rewind && is_durable;
                 let is_complete = self.flushed == Some(commit.epoch) && is_durable;
-                hold(self.open && (is_complete || (is_reset && commit.snapshot.is_none())), "I1", decision)?;
+                hold(
+                    self.open && (is_complete || is_rewind || (is_reset && commit.snapshot.is_none())),
+                    "I1",
+                    decision,
+                )?;
                 hold(Some(commit.token) == token, "I4", decision)?;
                 hold(commit.epoch > self.committed && commit.epoch >= self.newest, "I7", decision)?;
                 self.newest = commit.epoch;

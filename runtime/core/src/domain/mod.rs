@@ -33,6 +33,9 @@
 //! | `Begun` | → `Release 1`, `PublishLag`, `Retire` (what falls off the shelf, if any) |
 //! | `Stop` or `InputEnded` | → `InjectBarrier 2 { last: true }` … after its commit → `Publish`, …, `Exit` (`Stopped` or `Ended`) |
 //!
+//! From a savepoint ([`Start::Savepoint`]) `Listed` → `Import`, whose answer is `Prepared`, → `Begin`, → `Mark` of kind
+//! rewind, → `Commit`, and only then → `Restore`. With `StopWithSavepoint` the last barrier's kind is savepoint.
+//!
 //! `Exit` is always the last decision; every later fact is answered with nothing. The edge calls [`Domain::on`] with `Tick`
 //! at [`Domain::wakeup`], and may do so at any other time. Facts that come late (`Flushed`, `Prepared`, `NoSpace`,
 //! `BarrierPassed`, `Declined` of an epoch that was cancelled) are understood; any other fact out of place ends the attempt
@@ -61,6 +64,7 @@ pub use fact::{Class, Fact, Failure, Inventory, Outcome, Resolved, Stored};
 pub use settings::{Owner, Rules, Settings, Start};
 
 use crate::checkpoint::commit::Commit;
+use crate::checkpoint::manifest::CommitKind;
 use crate::ids::{Epoch, Token};
 use claim::{Claiming, Stage};
 use guard::Guard;
@@ -185,7 +189,7 @@ impl Domain {
             State::Peek(_) => Phase::Peek,
             State::Claiming(claiming) => stage(&claiming.stage),
             State::Owned(owned) => match &owned.step {
-                Step::List | Step::Restore { .. } => Phase::Restore,
+                Step::List | Step::Import(_) | Step::Restore { .. } => Phase::Restore,
                 Step::Open(_) => Phase::Open,
                 Step::Run => Phase::Run,
                 Step::Seal(_) => Phase::Seal,
@@ -232,7 +236,8 @@ impl Domain {
     fn take(&mut self, now: Duration, fact: Fact, out: &mut Vec<Decision>) -> Go {
         match fact {
             Fact::Failed(Failure { class, why }) => Err(on_failure(class, why)),
-            Fact::Stop => self.on_stop(now, out),
+            Fact::Stop => self.on_stop(now, None, out),
+            Fact::StopWithSavepoint => self.on_stop(now, Some(CommitKind::Savepoint), out),
             fact => match &mut self.state {
                 State::Boot | State::Peek(_) | State::Claiming(_) => self.on_start(now, fact, out),
                 State::Owned(owned) => owned.on_fact(now, fact, &self.settings, &mut self.claims, out),
@@ -242,13 +247,13 @@ impl Domain {
     }
 
     /// Before the first transaction there is nothing to commit: leave as soon as no CLAIM is under way.
-    fn on_stop(&mut self, now: Duration, out: &mut Vec<Decision>) -> Go {
+    fn on_stop(&mut self, now: Duration, last: Option<CommitKind>, out: &mut Vec<Decision>) -> Go {
         match &mut self.state {
             State::Claiming(Claiming { stage: Stage::Claim, .. }) => {
                 self.stop = true;
                 Ok(())
             }
-            State::Owned(owned) => owned.on_stop(now, &self.settings, out),
+            State::Owned(owned) => owned.on_stop(now, last, &self.settings, out),
             _ => Err(stopped()),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::coordinator;
-use crate::ids::Token;
+use crate::ids::{Epoch, Token};
 
 /// Settings of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +162,18 @@ pub enum Start {
         /// `--rewind` was given.
         rewind: bool,
     },
+    /// `--from DIR`: a savepoint, or a checkpoint of some state folder, becomes the newest commit (of kind rewind) and is
+    /// restored. With a commit there that is newer, only with `rewind`.
+    Savepoint {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Its token.
+        token: Token,
+        /// It comes from the history of this state folder: its lineage is ours.
+        is_ours: bool,
+        /// `--rewind` was given.
+        rewind: bool,
+    },
     /// `weir pipeline rm`, `on_cancel = "delete"`: commit the reset, remove the files, end.
     Delete,
 }
@@ -170,6 +182,16 @@ impl Start {
     /// Whether state is thrown away on purpose: a COMMIT of kind reset comes first.
     pub fn is_reset(self) -> bool {
         matches!(self, Start::Empty { rewind: true } | Start::Delete)
+    }
+
+    /// Whether something else is restored than what the newest commit names: that may be gone.
+    pub fn leaves_newest(self) -> bool {
+        self.is_reset() || matches!(self, Start::Savepoint { .. })
+    }
+
+    /// Whether what is committed may be of anybody, or gone: the user goes back on purpose.
+    pub fn is_rewind(self) -> bool {
+        self.is_reset() || matches!(self, Start::Savepoint { rewind: true, .. })
     }
 }
 

@@ -191,7 +191,7 @@ fn ended(commit: &Commit, out: &mut Vec<Decision>) -> End {
 fn check_lineage(claim: Option<&Claim>, commit: Option<&Commit>, settings: &Settings) -> Go {
     let foreign = claim.map(|claim| &claim.lineage).into_iter().chain(commit.map(|commit| &commit.lineage));
     match foreign.into_iter().find(|lineage| **lineage != settings.lineage) {
-        Some(lineage) if !settings.start.is_reset() => Err(End::new(
+        Some(lineage) if !settings.start.is_rewind() => Err(End::new(
             Class::Halt,
             format!(
                 "the commits under this name belong to another pipeline, or to a state folder that was lost (lineage \
@@ -211,5 +211,37 @@ fn check_start(commit: Option<&Commit>, settings: &Settings) -> Go {
             "this pipeline has committed state; to throw it away: --from empty --rewind",
         ));
     }
-    Ok(())
+    match (settings.start, commit.filter(|commit| commit.snapshot.is_some())) {
+        (Start::Savepoint { epoch, token, is_ours, rewind: false }, Some(commit)) => {
+            check_older(commit, (epoch, token), is_ours)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Going back is said to be what it is.
+fn check_older(commit: &Commit, savepoint: (Epoch, Token), is_ours: bool) -> Go {
+    let (epoch, token) = savepoint;
+    let newest = format!("{}-{}", commit.epoch, commit.token);
+    if !is_ours {
+        return Err(End::new(
+            Class::Halt,
+            format!(
+                "{epoch}-{token} is of another history than the newest commit ({newest}): what was committed since they \
+                 parted would be emitted a second time; to start from it all the same: --rewind"
+            ),
+        ));
+    }
+    if id(commit) <= savepoint {
+        return Ok(());
+    }
+    Err(End::new(
+        Class::Halt,
+        format!(
+            "{epoch}-{token} is older than the newest commit ({newest}): the rows of epochs {} to {} would be emitted a second \
+             time; to go back all the same: --rewind",
+            epoch.next(),
+            commit.epoch
+        ),
+    ))
 }

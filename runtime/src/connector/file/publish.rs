@@ -126,6 +126,21 @@ impl Folders {
         self.folders.is_empty()
     }
 
+    /// A part of this epoch or of a later one, where there is one.
+    pub fn part_from(&self, epoch: Epoch) -> std::io::Result<Option<PathBuf>> {
+        for folder in self.folders.values() {
+            let Ok(entries) = std::fs::read_dir(folder) else { continue };
+            for entry in entries {
+                let name = entry?.file_name();
+                // Names of parts are in the order of their epochs.
+                if name.to_str().is_some_and(|name| is_part(name) && name >= part_name(epoch).as_str()) {
+                    return Ok(Some(folder.join(name)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     fn folder(&self, part: &StagedPart) -> std::io::Result<&Path> {
         self.folders.get(&part.sink).map(PathBuf::as_path).ok_or_else(|| {
             std::io::Error::other(format!(

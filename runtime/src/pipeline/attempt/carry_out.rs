@@ -22,6 +22,7 @@ use crate::pipeline::authority::{self, Shared};
 use crate::pipeline::authority_thread::{AuthorityThread, Step, failure};
 use crate::pipeline::job::Job;
 use crate::pipeline::status::{Checkpointed, State, Status};
+use crate::pipeline::wishes::Wishes;
 use crate::pipeline::writer::{From, WriteJob, Writer};
 
 /// A checkpoint that is under way, for the status.
@@ -36,6 +37,7 @@ struct InFlight {
 pub(super) struct Attempt<'a> {
     job: &'a Job,
     status: &'a Status,
+    wishes: &'a Wishes,
     sender: SyncSender<Event>,
     number: u32,
     start: Start,
@@ -55,6 +57,7 @@ impl<'a> Attempt<'a> {
     pub(super) fn new(
         job: &'a Job,
         status: &'a Status,
+        wishes: &'a Wishes,
         sender: SyncSender<Event>,
         settings: &Settings,
     ) -> Result<Attempt<'a>, Failure> {
@@ -72,6 +75,7 @@ impl<'a> Attempt<'a> {
             shared,
             job,
             status,
+            wishes,
             sender,
             number,
             start,
@@ -120,7 +124,7 @@ impl<'a> Attempt<'a> {
         let Fact::Peeked { commit: Some(Commit { snapshot: Some(snapshot), kind, .. }), .. } = &fact else {
             return fact;
         };
-        if self.job.checked.plan.authority != Authority::Current || self.start.is_reset() {
+        if self.job.checked.plan.authority != Authority::Current || self.start.leaves_newest() {
             return fact;
         }
         let verified = self.writer.verify(snapshot).and_then(|manifest| match kind {
@@ -167,12 +171,16 @@ impl<'a> Attempt<'a> {
                 self.restore(snapshot.as_ref(), domain)?;
                 return Ok(Some(Fact::Restored));
             }
+            Decision::Import { epoch, token } => return self.writer.import(epoch, token).map(Some),
             Decision::Begin { .. } => self.authority.send(Step::Begin)?,
             Decision::Run { .. } => self.start_shards()?,
             Decision::InjectBarrier { epoch, kind, last } => {
                 let in_flight = InFlight { epoch, kind, started: clock::now(), pause: Duration::ZERO };
                 self.in_flight = Some(in_flight);
-                if last {
+                self.wishes.on_trigger(epoch, kind);
+                if last && self.wishes.is_draining() {
+                    self.tell(&Command::Drain);
+                } else if last {
                     self.tell(&Command::Pause);
                 }
                 self.tell(&Command::Barrier(epoch));
@@ -180,6 +188,7 @@ impl<'a> Attempt<'a> {
             Decision::Cancel { epoch, why } => {
                 tracing::warn!("checkpoint {epoch} is declined: {why}");
                 self.status.update(|facts| facts.declined += 1);
+                self.wishes.on_declined(epoch, &why);
                 self.in_flight = None;
                 self.tell(&Command::Cancel(epoch));
             }
@@ -249,7 +258,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn on_committed(&mut self, snapshot: SnapshotRef) {
+        let mut afterwards = None;
         if let Some(done) = self.in_flight.take().filter(|done| done.epoch == snapshot.epoch) {
+            afterwards = Some(self.wishes.on_committed(&snapshot, done.kind));
             let checkpoint = Checkpointed {
                 epoch: done.epoch,
                 completed_at: clock::now_millis(),
@@ -265,6 +276,9 @@ impl<'a> Attempt<'a> {
         }
         crate::crash::point("epoch.advanced");
         self.writer.committed(snapshot);
+        if let Some(afterwards) = afterwards {
+            self.writer.afterwards(afterwards);
+        }
     }
 
     fn tell(&self, command: &Command) {

@@ -14,8 +14,8 @@ use weir_core::ids::Token;
 
 use self::carry_out::Attempt;
 use super::job::Job;
-use super::service::StopWish;
 use super::status::{State, Status};
+use super::wishes::Wishes;
 use crate::clock;
 use crate::dataflow::Report;
 
@@ -51,12 +51,12 @@ pub(super) fn run(
     job: &Job,
     settings: weir_core::domain::Settings,
     status: &Status,
-    wish: &StopWish,
+    wishes: &Wishes,
     sender: &SyncSender<Event>,
     events: &Receiver<Event>,
 ) -> Ending {
     let origin = clock::now();
-    let mut attempt = match Attempt::new(job, status, sender.clone(), &settings) {
+    let mut attempt = match Attempt::new(job, status, wishes, sender.clone(), &settings) {
         Ok(attempt) => attempt,
         Err(Failure { class, why }) => {
             let (deterministic, committed, claimed, ran) = (false, false, false, false);
@@ -65,12 +65,22 @@ pub(super) fn run(
     };
     let mut domain = Domain::new(settings);
     let mut facts = VecDeque::from([Fact::Booted]);
-    let (mut committed, mut claimed, mut stopping) = (false, false, false);
+    let (mut committed, mut claimed) = (false, false);
     loop {
-        if !stopping && wish.is_there() {
-            stopping = true;
-            status.update(|facts| facts.state = State::Stopping);
-            facts.push_back(Fact::Stop);
+        if wishes.is_cancelled() {
+            // As a crash here would leave it: an open transaction is fenced by the next start, nothing of ours commits it.
+            let (class, why) = match attempt.end() {
+                Ok(()) => (Class::Stopped, "cancelled".to_owned()),
+                Err(Failure { class, why }) => (class, why),
+            };
+            let (ran, token) = (domain.has_run(), domain.token());
+            return Ending { class, why, deterministic: false, committed, claimed, ran, token };
+        }
+        if let Some(wish) = wishes.next(domain.has_run()) {
+            if matches!(wish, Fact::Stop | Fact::StopWithSavepoint) {
+                status.update(|facts| facts.state = State::Stopping);
+            }
+            facts.push_back(wish);
         }
         let fact = match facts.pop_front() {
             Some(fact) => fact,

@@ -4,9 +4,10 @@
 
 mod record;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use weir_core::checkpoint::commit::{Claim, Commit};
+use weir_core::checkpoint::manifest::SnapshotRef;
 use weir_core::ids::Token;
 
 use self::record::{Record, encode, halt};
@@ -26,6 +27,11 @@ pub struct Current {
     seen: Option<Seen>,
     claimed: Option<Claimed>,
     marked: Option<Commit>,
+}
+
+/// The snapshot that the file at `path` names as the newest committed one, for displays. Touches nothing.
+pub fn named(path: &Path) -> Result<Option<SnapshotRef>, Error> {
+    Ok(record::read(path)?.and_then(|(_, record)| record.commit?.snapshot))
 }
 
 #[derive(Debug)]

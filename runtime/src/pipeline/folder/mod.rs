@@ -14,10 +14,14 @@ use weir_core::ids::Name;
 
 pub use self::error::Error;
 use self::error::io_error;
+use super::savepoint;
 use crate::{clock, durable, hex};
 
 /// The version of the layout that this build writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
+
+/// The control socket of whoever has the folder.
+pub const SOCKET: &str = "control.sock";
 
 /// A locked state folder. The lock is held for as long as this lives, and ends with the process in any case.
 #[derive(Debug)]
@@ -51,6 +55,11 @@ impl Folder {
     /// Takes the folder of `pipeline`; makes it if it is not there. Nothing is touched unless it is this pipeline's, or
     /// new, or empty.
     pub fn open(path: &Path, pipeline: &Name) -> Result<Folder, Error> {
+        Folder::open_as(path, pipeline, None)
+    }
+
+    /// The same; one that is new continues the history of this lineage.
+    pub fn open_as(path: &Path, pipeline: &Name, lineage: Option<&str>) -> Result<Folder, Error> {
         let known = Folder::inspect(path, pipeline)?;
         let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
         let folders = path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
@@ -59,7 +68,7 @@ impl Folder {
         let lock = lock(path)?;
         // Another process may have made the folder its own between the look and the lock.
         if !known && !Folder::inspect(path, pipeline)? {
-            write_format(path, pipeline)?;
+            write_format(path, pipeline, lineage)?;
             made = Some(folders);
         }
         let io = io_error("reading", path);
@@ -69,6 +78,7 @@ impl Folder {
             fs::create_dir_all(&dir).map_err(io_error("creating", &dir))?;
         }
         folder.remove_leftovers().and_then(|()| durable::sync_folder(path)).map_err(io_error("tidying", path))?;
+        savepoint::remove_leftovers(path);
         Ok(folder)
     }
 
@@ -81,7 +91,7 @@ impl Folder {
         let removed = fs::remove_dir(self.files())
             .and_then(|()| fs::remove_dir(self.checkpoints()))
             .and_then(|()| fs::remove_dir_all(self.live()));
-        let files = ["CURRENT", "format", "lock"].map(|name| self.path.join(name));
+        let files = [SOCKET, "admin-token", "CURRENT", "format", "lock"].map(|name| self.path.join(name));
         let removed = files.iter().fold(removed, |removed, file| {
             removed.and_then(|()| match fs::remove_file(file) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -174,6 +184,13 @@ impl Folder {
     }
 }
 
+/// The socket goes before the lock does, so that nobody removes a successor's.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path.join(SOCKET));
+    }
+}
+
 /// A folder without `format` is ours to take if it is empty, or if we died while we took it.
 fn refuse_foreign(path: &Path) -> Result<(), Error> {
     let entries = match fs::read_dir(path) {
@@ -224,8 +241,9 @@ fn lock(folder: &Path) -> Result<File, Error> {
     }
 }
 
-fn write_format(folder: &Path, pipeline: &Name) -> Result<(), Error> {
-    let lineage = hex::random::<16>().map_err(io_error("writing", &folder.join("format")))?;
+fn write_format(folder: &Path, pipeline: &Name, lineage: Option<&str>) -> Result<(), Error> {
+    let random = || hex::random::<16>().map_err(io_error("writing", &folder.join("format")));
+    let lineage = lineage.map_or_else(random, |lineage| Ok(lineage.to_owned()))?;
     let format = Format { version: VERSION, pipeline: pipeline.clone(), created: clock::now_millis(), lineage };
     let mut bytes = serde_json::to_vec(&format).map_err(|e| Error::Io {
         action: "writing",

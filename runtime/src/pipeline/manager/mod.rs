@@ -80,7 +80,11 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Manager(Arc<Inner>);
 
+/// Opens a door of its own to a pipeline whose state folder is locked, for as long as what it returns lives.
+pub type OpenDoor = Box<dyn Fn(&Manager, &Path) -> io::Result<Box<dyn Send>> + Send + Sync>;
+
 struct Inner {
+    open_door: OpenDoor,
     data: PathBuf,
     records: Records,
     registry: Arc<Registry>,
@@ -93,10 +97,11 @@ struct Inner {
 
 impl Manager {
     /// Opens what is kept below `DIR` and starts what was running.
-    pub fn open(data: &Path, registry: Arc<Registry>) -> Result<Manager, Error> {
+    pub fn open(data: &Path, registry: Arc<Registry>, open_door: OpenDoor) -> Result<Manager, Error> {
         let (records, Found { whole, damaged }) = Records::open(data)?;
         damaged.iter().for_each(|damaged| tracing::error!("{damaged}"));
         let manager = Manager(Arc::new(Inner {
+            open_door,
             data: data.to_owned(),
             records,
             registry,
@@ -206,6 +211,15 @@ impl Manager {
 
     /// Asks for a last checkpoint and the end. Kept durably: a stop survives a kill of the server.
     pub fn stop(&self, name: &str) -> Result<View, Error> {
+        self.end(name, Handle::stop)
+    }
+
+    /// Ends it at once; nothing more is committed. Kept as a stop is.
+    pub fn cancel(&self, name: &str) -> Result<View, Error> {
+        self.end(name, Handle::cancel)
+    }
+
+    fn end(&self, name: &str, how: impl FnOnce(&Handle)) -> Result<View, Error> {
         self.is_whole(name)?;
         let mut entries = self.entries();
         if self.is_shutting_down() {
@@ -222,7 +236,7 @@ impl Manager {
         }
         // Without a handle it is still being started: `run` sees the record and does not go on.
         if let Some(handle) = &entry.handle {
-            handle.stop();
+            how(handle);
         }
         Ok(entry.view())
     }
@@ -310,6 +324,11 @@ impl Manager {
 
     fn is_shutting_down(&self) -> bool {
         self.0.is_shutting_down.load(Ordering::SeqCst)
+    }
+
+    /// Where a pipeline keeps its state.
+    pub fn state_folder(&self, name: &Name) -> PathBuf {
+        self.state(name)
     }
 
     fn state(&self, name: &Name) -> PathBuf {

@@ -56,7 +56,12 @@ impl Manager {
                 if !is_wanted {
                     return;
                 }
+                let door = (self.0.open_door)(self, &state);
+                if let Err(e) = &door {
+                    tracing::warn!("pipeline {}: no control socket: {e}", record.name);
+                }
                 let outcome = service.run();
+                drop(door);
                 tracing::info!("pipeline {}: {}", record.name, outcome.why);
                 if outcome.class == Class::Ended {
                     self.note_ended(record, outcome.why);

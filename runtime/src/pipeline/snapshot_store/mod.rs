@@ -9,11 +9,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use weir_core::checkpoint::manifest::{Manifest, SnapshotRef, VERSION};
+use weir_core::checkpoint::manifest::{FileRef, Manifest, SnapshotRef, VERSION};
 use weir_core::ids::{Epoch, Token};
 
 pub use crate::state::Error;
-use crate::state::{VerifiedFiles, list_dir, parse_token, sync_dir, verify};
+use crate::state::{VerifiedFiles, list_dir, parse_token, sync_dir, verify, verify_file};
 use crate::{crash, hex};
 
 /// Proof that a snapshot is durable: manifest, files and their names. Nobody else can make one.
@@ -45,6 +45,8 @@ pub struct Listed {
     pub manifest: Result<Manifest, Error>,
     /// It was seen to be committed. Without the mark it may still be: the authority decides.
     pub committed: bool,
+    /// The digest of its manifest as the mark has it; marks of old have none.
+    pub marked: Option<String>,
 }
 
 /// Snapshots below `checkpoints/`.
@@ -104,8 +106,16 @@ impl SnapshotStore {
 
     /// Reads the snapshot that a COMMIT names and checks all of it. Changes nothing.
     pub fn load(&self, snapshot: &SnapshotRef) -> Result<Snapshot, Error> {
+        let (_, manifest) = self.read(snapshot)?;
+        crash::point("restore.manifest_read");
+        let files = verify(&self.files, &manifest.state)?;
+        Ok(Snapshot { manifest, files })
+    }
+
+    /// The manifest that a COMMIT names, and its bytes. Its files are not looked at.
+    pub fn read(&self, snapshot: &SnapshotRef) -> Result<(Vec<u8>, Manifest), Error> {
         let dir = self.folder(snapshot.epoch, snapshot.token);
-        let (manifest, sha256) = read(&dir)?;
+        let Found { bytes, sha256, manifest } = read(&dir)?;
         let damaged = |detail: String| Error::Damaged { what: "manifest", path: dir.join(MANIFEST), detail };
         if sha256 != snapshot.sha256 {
             return Err(damaged(format!("its sha256 is {sha256}, the commit names {}", snapshot.sha256)));
@@ -114,9 +124,12 @@ impl SnapshotStore {
         if (manifest.epoch, manifest.token) != (snapshot.epoch, snapshot.token) {
             return Err(damaged(format!("it is the manifest of {}-{}", manifest.epoch, manifest.token)));
         }
-        crash::point("restore.manifest_read");
-        let files = verify(&self.files, &manifest.state)?;
-        Ok(Snapshot { manifest, files })
+        Ok((bytes, manifest))
+    }
+
+    /// Where a stored file lies.
+    pub fn file(&self, file: &FileRef) -> PathBuf {
+        self.files.join(&file.stored)
     }
 
     /// All snapshots, newest first. Folders without a manifest are none.
@@ -125,11 +138,15 @@ impl SnapshotStore {
         for (epoch, token) in self.folders()? {
             let dir = self.folder(epoch, token);
             match read(&dir) {
-                Ok((manifest, sha256)) => found.push(Listed {
-                    snapshot: SnapshotRef { epoch, token, sha256 },
-                    manifest,
-                    committed: dir.join(COMMITTED).exists(),
-                }),
+                Ok(Found { manifest, sha256, .. }) => {
+                    let mark = fs::read(dir.join(COMMITTED)).ok();
+                    found.push(Listed {
+                        snapshot: SnapshotRef { epoch, token, sha256 },
+                        manifest,
+                        committed: mark.is_some(),
+                        marked: mark.as_deref().and_then(parse_mark),
+                    });
+                }
                 Err(Error::Missing { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -138,11 +155,21 @@ impl SnapshotStore {
         Ok(found)
     }
 
-    /// Notes that a snapshot is known to be committed, for lists and for `retain` after a restart. Decides nothing, and
-    /// may be lost.
+    /// Notes that a snapshot is known to be committed, and the digest of its manifest: for lists, for `weir checkpoint
+    /// verify` and for `retain` after a restart. Decides nothing, and may be lost.
     pub fn mark_committed(&self, snapshot: &SnapshotRef) -> Result<(), Error> {
         let path = self.folder(snapshot.epoch, snapshot.token).join(COMMITTED);
-        File::create(&path).map(drop).map_err(|e| Error::write("creating", &path, e))
+        fs::write(&path, format!("{}\n", snapshot.sha256)).map_err(|e| Error::write("writing", &path, e))
+    }
+
+    /// Checks every state file of a manifest, by length and sha256: what is wrong with each. Changes nothing.
+    pub fn damage(&self, manifest: &Manifest) -> Vec<Error> {
+        manifest.files().filter_map(|file| verify_file(&self.files, file).err()).collect()
+    }
+
+    /// The state folder around it.
+    pub fn state_folder(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
     }
 
     /// `checkpoints/<epoch>-<token>`.
@@ -151,7 +178,7 @@ impl SnapshotStore {
     }
 
     fn folders(&self) -> Result<Vec<(Epoch, Token)>, Error> {
-        Ok(list_dir(&self.dir)?.iter().filter_map(|name| parse_folder(name)).collect())
+        Ok(list_dir(&self.dir)?.iter().filter_map(|name| parse_id(name)).collect())
     }
 }
 
@@ -162,8 +189,15 @@ fn encode(manifest: &Manifest, dir: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The manifest, as far as it can be read, and the digest of its bytes.
-fn read(dir: &Path) -> Result<(Result<Manifest, Error>, String), Error> {
+/// A manifest as it lies there.
+struct Found {
+    bytes: Vec<u8>,
+    sha256: String,
+    /// What it says, as far as it can be read.
+    manifest: Result<Manifest, Error>,
+}
+
+fn read(dir: &Path) -> Result<Found, Error> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
@@ -184,10 +218,24 @@ fn read(dir: &Path) -> Result<(Result<Manifest, Error>, String), Error> {
         Ok(_) => serde_json::from_slice(&bytes).map_err(damaged),
         Err(e) => Err(damaged(e)),
     };
-    Ok((manifest, hex::sha256(&bytes)))
+    let sha256 = hex::sha256(&bytes);
+    Ok(Found { bytes, sha256, manifest })
 }
 
-fn parse_folder(name: &str) -> Option<(Epoch, Token)> {
+/// The digest that a mark holds. One that a power cut left empty says only that the snapshot was committed.
+fn parse_mark(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_end();
+    let is_digest = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    is_digest.then(|| text.to_owned())
+}
+
+/// The digest that the mark in a snapshot's folder has of its manifest.
+pub fn marked(folder: &Path) -> Option<String> {
+    parse_mark(&fs::read(folder.join(COMMITTED)).ok()?)
+}
+
+/// Epoch and token of a snapshot's id.
+pub fn parse_id(name: &str) -> Option<(Epoch, Token)> {
     let (epoch, token) = name.split_once('-')?;
     Some((Epoch(parse_token(epoch)?.0 as u64), parse_token(token)?))
 }

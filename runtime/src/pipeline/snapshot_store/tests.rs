@@ -61,6 +61,7 @@ fn manifest(epoch: u64, token: i64, deltas: &[&FileRef]) -> Manifest {
         sources: BTreeMap::new(),
         nodes: BTreeMap::new(),
         state: StateFiles { base: BTreeMap::new(), deltas },
+        dropped: Default::default(),
         parts: Vec::new(),
     }
 }

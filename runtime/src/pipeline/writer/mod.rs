@@ -1,6 +1,7 @@
 //! The door to the snapshot thread, where everything that may wait for a disk happens, in the order in which it was asked
 //! for; and what a start does with the disk before there is a thread. Decides nothing: lists come from the protocol.
 
+mod import;
 mod restore;
 mod thread;
 
@@ -14,11 +15,12 @@ use weir_core::checkpoint::manifest::{CommitKind, Manifest, NodeSnapshot, Snapsh
 use weir_core::domain::{Class, Fact, Failure, Inventory, Retire};
 use weir_core::ids::{Epoch, Name, Token};
 
-pub(super) use self::restore::{Restored, keyed_state};
+pub(super) use self::restore::{Restored, TIMERS, keyed_state};
 use self::thread::{Worker, collect};
 use super::authority::sink_folders;
 use super::job::Job;
 use super::snapshot_store::{Error, Snapshot};
+use super::wishes::Afterwards;
 use crate::connector::file::Folders;
 use crate::state::SealedState;
 
@@ -27,6 +29,7 @@ enum Task {
     Write(Box<WriteJob>),
     Publish(SnapshotRef),
     Committed(SnapshotRef),
+    Afterwards(Afterwards),
     Retire(Retire),
 }
 
@@ -96,27 +99,33 @@ impl<'a> Writer<'a> {
 
     /// Loads what was committed into working sets, makes its parts visible, and starts the thread on its database.
     pub(super) fn restore(&mut self, from: From<'_>, token: Token) -> Result<Restored, Failure> {
-        let snapshot = match from {
+        let snapshot = match &from {
             From::Snapshot(snapshot) => Some(self.take_verified(snapshot)?),
             From::Nothing | From::Reset(_) => None,
         };
         let manifest = snapshot.as_ref().map(|snapshot| &snapshot.manifest);
         let ids = restore::state_ids(self.job, manifest)?;
+        let dropped = restore::dropped(self.job, manifest);
         let id = snapshot.as_ref().map(|snapshot| format!("{}-{}", snapshot.manifest.epoch, snapshot.manifest.token));
         let id = id.as_deref().unwrap_or_default();
-        if let Some(manifest) = manifest {
+        // A savepoint's parts were published where it was taken.
+        if let Some(manifest) = manifest.filter(|manifest| manifest.kind != CommitKind::Rewind) {
             self.folders.check_committed(&manifest.parts, id).map_err(|e| refused(&e))?;
         }
         // Order: whatever may still refuse this start has been asked; only now something changes.
         self.folders.lock().map_err(|e| refused(&e))?;
-        match (manifest, from) {
+        match (manifest, &from) {
             (Some(manifest), _) => self.folders.publish(&manifest.parts, id).map_err(|e| not_visible(&e))?,
-            (None, From::Reset(epoch)) => self.folders.set_aside(epoch).map_err(|e| io(&e))?,
+            (None, From::Reset(epoch)) => self.folders.set_aside(*epoch).map_err(|e| io(&e))?,
             (None, _) => {}
         }
         self.folders.sweep(token).map_err(|e| io(&e))?;
         self.job.store.remove_temporary(token).map_err(|e| failure(&e))?;
-        let (database, restored) = restore::load(self.job, snapshot.as_ref(), &ids, token)?;
+        // A kill may have come between the commit and its mark.
+        if let From::Snapshot(snapshot) = from {
+            self.job.store.mark_committed(snapshot).map_err(|e| failure(&e))?;
+        }
+        let (database, restored) = restore::load(self.job, snapshot.as_ref(), &ids, &dropped, token)?;
         let worker = Worker {
             store: self.job.store.clone(),
             folders: self.folders.clone(),
@@ -124,6 +133,7 @@ impl<'a> Writer<'a> {
             lineage: self.job.folder.lineage().to_owned(),
             database,
             ids,
+            dropped,
             parts: Vec::new(),
             report: Arc::clone(&self.report),
             bytes: Arc::clone(&self.bytes),
@@ -157,6 +167,11 @@ impl<'a> Writer<'a> {
     /// Notes that a snapshot is committed; now and then a new base is made behind it.
     pub(super) fn committed(&self, snapshot: SnapshotRef) {
         self.ask(Task::Committed(snapshot));
+    }
+
+    /// Does this behind all that was asked for until now.
+    pub(super) fn afterwards(&self, task: Afterwards) {
+        self.ask(Task::Afterwards(task));
     }
 
     /// Deletes exactly what the list names.

@@ -1,7 +1,7 @@
 //! From a snapshot back to working sets: checks it, gives every state its id, loads what it holds. Publishes and deletes
 //! nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use weir_core::checkpoint::manifest::{Manifest, SnapshotRef, SourcePositions, StateId};
@@ -12,11 +12,12 @@ use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 use super::failure;
 use crate::guest::Descriptor;
 use crate::pipeline::job::Job;
+use crate::pipeline::savepoint;
 use crate::pipeline::snapshot_store::Snapshot;
 use crate::state::{Database, KeyedState, Kind, StateSpec};
 
 /// How a node's timers are called among its states. No declared state can have this name.
-const TIMERS: &str = "@timers";
+pub(in crate::pipeline) const TIMERS: &str = "@timers";
 
 /// State ids per node: what the manifest maps, append-only.
 pub(super) type StateIds = BTreeMap<Name, BTreeMap<String, StateId>>;
@@ -55,7 +56,10 @@ pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Fail
         return halt(format!("checkpoint {} has {key_groups} key groups; this weir has {KEY_GROUPS}", snapshot.id()));
     }
     // Whoever is renamed would be read again from its start, into state that has counted it.
-    if let Some(name) = loaded.manifest.sources.keys().find(|name| job.pipeline().source(name.as_str()).is_none()) {
+    let mut sources = loaded.manifest.sources.keys();
+    if !job.allows_non_restored
+        && let Some(name) = sources.find(|name| job.pipeline().source(name.as_str()).is_none())
+    {
         return halt(format!(
             "checkpoint {} holds positions of source `{name}`, which is not in the pipeline: a source's name is its identity; \
              bring it back, or start with --from empty --rewind",
@@ -70,6 +74,7 @@ pub(super) fn load(
     job: &Job,
     snapshot: Option<&Snapshot>,
     ids: &StateIds,
+    dropped: &BTreeSet<u16>,
     token: Token,
 ) -> Result<(Database, Restored), Failure> {
     let manifest = snapshot.map(|snapshot| &snapshot.manifest);
@@ -89,8 +94,9 @@ pub(super) fn load(
         Some(snapshot) => {
             let mut nodes: Vec<&mut KeyedState> =
                 states.values_mut().flat_map(|(states, _)| states).flatten().collect();
-            Database::restore(&files, &live, token, &snapshot.files, &mut nodes, |id| {
-                snapshot.manifest.name_of_state(id)
+            Database::restore(&files, &live, token, &snapshot.files, &mut nodes, |id| match dropped.contains(&id) {
+                true => Ok(()),
+                false => Err(snapshot.manifest.name_of_state(id).unwrap_or_else(|| format!("a state with id {id}"))),
             })
         }
     };
@@ -99,12 +105,27 @@ pub(super) fn load(
     Ok((database, Restored { sources, states }))
 }
 
+/// States that are left out: those that were before, and where the user allows it those that nobody declares any more.
+pub(super) fn dropped(job: &Job, manifest: Option<&Manifest>) -> BTreeSet<u16> {
+    let Some(manifest) = manifest else { return BTreeSet::new() };
+    let mut dropped = manifest.dropped.clone();
+    if job.allows_non_restored {
+        let strays = savepoint::strays(manifest, &job.checked);
+        for (id, name) in strays.states {
+            tracing::warn!("{name} is left out");
+            dropped.insert(id);
+        }
+    }
+    dropped
+}
+
 /// Ids of all states of the pipeline: those of the manifest, and new ones behind them.
 pub(super) fn state_ids(job: &Job, manifest: Option<&Manifest>) -> Result<StateIds, Failure> {
     let mut ids: StateIds = manifest
         .map(|manifest| manifest.nodes.iter().map(|(name, node)| (name.clone(), node.states.clone())).collect())
         .unwrap_or_default();
-    let used = ids.values().flat_map(|states| states.values()).map(|state| state.id).max();
+    let used = ids.values().flat_map(|states| states.values()).map(|state| state.id);
+    let used = used.chain(manifest.iter().flat_map(|manifest| manifest.dropped.iter().copied())).max();
     let mut next = used.map_or(Some(0), |id| id.checked_add(1));
     for (node, operator) in &job.checked.operators {
         let known = ids.entry(node.clone()).or_default();

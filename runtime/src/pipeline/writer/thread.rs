@@ -1,7 +1,7 @@
 //! The snapshot thread itself: writes deltas and manifests, publishes staged parts, retires what was replaced, in the order
 //! in which it was asked. What it says comes as facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
@@ -26,6 +26,8 @@ pub(super) struct Worker {
     pub(super) lineage: String,
     pub(super) database: Database,
     pub(super) ids: StateIds,
+    /// States that were left out: every later manifest says so.
+    pub(super) dropped: BTreeSet<u16>,
     /// Parts that no commit covers yet: those of a declined epoch go into the next manifest.
     pub(super) parts: Vec<(Epoch, StagedPart)>,
     pub(super) report: Arc<dyn Fn(Fact) + Send + Sync>,
@@ -60,6 +62,7 @@ impl Worker {
                         Err(e) => (self.report)(Fact::Failed(failure(&e))),
                     }
                 }
+                Task::Afterwards(task) => task(&self.store),
                 Task::Retire(retire) => collect(&self.store, &retire, Some(&self.database)),
             }
         }
@@ -103,6 +106,7 @@ impl Worker {
             sources,
             nodes,
             state,
+            dropped: self.dropped.clone(),
             parts: self.parts.iter().map(|(_, part)| part.clone()).collect(),
         };
         let prepared = self.store.prepare(&manifest)?;
@@ -124,7 +128,7 @@ impl Worker {
 }
 
 /// Next positions, short form, for the COMMIT record.
-fn positions(manifest: &Manifest) -> BTreeMap<String, i64> {
+pub(super) fn positions(manifest: &Manifest) -> BTreeMap<String, i64> {
     let splits = |(source, positions): (&Name, &SourcePositions)| {
         let source = source.clone();
         positions.splits.iter().map(move |s| (format!("{source}:{}", s.split), s.position)).collect::<Vec<_>>()

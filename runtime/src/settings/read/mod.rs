@@ -6,6 +6,7 @@ mod field;
 mod kafka;
 mod node;
 mod options;
+mod restart;
 mod table;
 mod time;
 
@@ -46,6 +47,7 @@ pub(super) fn pipeline(
     version(&mut table, &mut reader);
     let name = table.required(&mut reader, "name", "name = \"NAME\"").and_then(|f| f.name(&mut reader));
     let checkpoint = table.field("checkpoint").map(|f| checkpoint(f, &mut reader)).unwrap_or_default();
+    let restart = table.field("restart").map(|f| restart::restart(f, &mut reader)).unwrap_or_default();
     if let Some(field) = table.field("limits") {
         reader.record_bytes_max = ends::record_limit(field, &mut reader);
     }
@@ -56,9 +58,8 @@ pub(super) fn pipeline(
     let nodes = entries(&mut table, &mut reader, "nodes", node::node);
     let sinks = entries(&mut table, &mut reader, "sinks", ends::sink);
     table.later(&mut reader, "tests", "tests in the pipeline file");
-    table.later(&mut reader, "restart", "the choice of a restart strategy");
     table.finish(&mut reader);
-    Some(Pipeline { name: name?, checkpoint, sources: sources?, nodes: nodes?, sinks: sinks? })
+    Some(Pipeline { name: name?, checkpoint, restart, sources: sources?, nodes: nodes?, sinks: sinks? })
 }
 
 fn version(table: &mut Table<'_>, reader: &mut Reader<'_>) {

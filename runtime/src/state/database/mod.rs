@@ -44,8 +44,8 @@ impl Database {
         Database::over(files, live, token, StateFiles::default())
     }
 
-    /// Rebuilds the live database from a snapshot and fills the working sets from it. `name` names a state id, from the
-    /// manifest, for the message when nobody here declares it. `live` is thrown away and made anew; a database of an
+    /// Rebuilds the live database from a snapshot and fills the working sets from it. `stray` decides about entries of a
+    /// state id that nobody here declares: they are left out, or the restore fails with the name that it gives. `live` is thrown away and made anew; a database of an
     /// earlier attempt in this process is dropped before.
     pub fn restore(
         files: &Path,
@@ -53,7 +53,7 @@ impl Database {
         token: Token,
         snapshot: &VerifiedFiles,
         nodes: &mut [&mut KeyedState],
-        name: impl Fn(u16) -> Option<String>,
+        stray: impl Fn(u16) -> Result<(), String>,
     ) -> Result<Database, Error> {
         let mut database = Database::over(files, live, token, snapshot.files().clone())?;
         if database.chain != StateFiles::default() {
@@ -61,7 +61,7 @@ impl Database {
             crash::point("restore.files_linked");
             database.open()?;
             crash::point("restore.db_opened");
-            database.load(nodes, name)?;
+            database.load(nodes, stray)?;
         }
         Ok(database)
     }
@@ -191,7 +191,7 @@ impl Database {
         remove_dir(&path)
     }
 
-    fn load(&self, nodes: &mut [&mut KeyedState], name: impl Fn(u16) -> Option<String>) -> Result<(), Error> {
+    fn load(&self, nodes: &mut [&mut KeyedState], stray: impl Fn(u16) -> Result<(), String>) -> Result<(), Error> {
         let db = self.db.as_ref().expect("restore has opened the database");
         let mut read = ReadOptions::default();
         read.fill_cache(false);
@@ -202,9 +202,11 @@ impl Database {
             let (key, value) = entry.map_err(|e| failed_live("reading", &self.live, e))?;
             let (group, id, _) = key::split(&key)?;
             if !nodes.get(at).is_some_and(|n| n.owns(group, id)) {
-                at = nodes.iter().position(|n| n.owns(group, id)).ok_or_else(|| Error::UnknownState {
-                    name: name(id).unwrap_or_else(|| format!("a state with id {id}")),
-                })?;
+                let Some(owner) = nodes.iter().position(|n| n.owns(group, id)) else {
+                    stray(id).map_err(|name| Error::UnknownState { name })?;
+                    continue;
+                };
+                at = owner;
             }
             nodes[at].load(&key, &value)?;
         }

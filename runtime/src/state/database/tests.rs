@@ -90,7 +90,9 @@ impl Pipeline {
         let [a, b] = &mut self.nodes;
         let (files, live) = (self.dir.path().join("files"), self.dir.path().join("live"));
         self.database = None;
-        self.database = Some(Database::restore(&files, &live, self.token, &verified, &mut [a, b], |_| None).unwrap());
+        self.database = Some(
+            Database::restore(&files, &live, self.token, &verified, &mut [a, b], |id| Err(id.to_string())).unwrap(),
+        );
         assert_eq!(entries(&self.nodes), self.expected);
         assert!(self.nodes.iter_mut().all(|n| n.seal().is_empty()), "what was restored is not dirty");
     }
@@ -241,11 +243,15 @@ fn a_state_that_nobody_declares_any_more_is_refused_by_name() {
     let mut p = Pipeline::start();
     let files = p.epoch(&[(1, some("v"))]);
     let verified = verify(&p.files(), &files).unwrap();
-    let name = |id| (id == 11).then(|| "state \"count\" of node \"b\"".to_owned());
-    let restored =
-        Database::restore(&p.files(), &p.dir.path().join("live"), Token(2), &verified, &mut [&mut node(1)], name);
+    let live = p.dir.path().join("live");
+    let name = |id| Err(format!("state \"count\" of node \"b\"{}", if id == 11 { "" } else { "?" }));
+    let restored = Database::restore(&p.files(), &live, Token(2), &verified, &mut [&mut node(1)], name);
     let error = restored.unwrap_err().to_string();
     assert!(error.contains("state \"count\" of node \"b\", which the pipeline does not declare"), "{error}");
+    // Unless it may be left out.
+    let mut declared = node(1);
+    Database::restore(&p.files(), &live, Token(2), &verified, &mut [&mut declared], |_| Ok(())).unwrap();
+    assert!(declared.entries() > 0);
 }
 
 #[test]

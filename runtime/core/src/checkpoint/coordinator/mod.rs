@@ -3,7 +3,7 @@
 //! passed in, monotonic, from any start). What completing means is the domain's: `crate::domain`.
 //!
 //! One attempt at a time (Flink's `max concurrent = 1`). Failures count while they are consecutive; a savepoint's failure
-//! never counts; a success resets. An epoch's number is used once, whatever became of it.
+//! never counts, unless the pipeline waits for it to stop; a success resets. An epoch's number is used once, whatever became of it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -117,9 +117,9 @@ impl Coordinator {
         self.due = self.settings.interval.map(|interval| now + interval);
     }
 
-    /// Uses up a number without an attempt, and returns it: for a commit that has no snapshot.
-    pub fn skip(&mut self) -> Epoch {
-        self.newest = self.newest.next();
+    /// Uses up a number without an attempt, and returns it: for a commit that no barrier precedes. It is above `beyond` too.
+    pub fn skip(&mut self, beyond: Epoch) -> Epoch {
+        self.newest = self.newest.max(beyond).next();
         self.newest
     }
 
@@ -198,7 +198,11 @@ impl Coordinator {
         };
         self.retry = now + self.settings.interval.unwrap_or_default().max(self.settings.min_pause);
         if pending.trigger.kind == CommitKind::Savepoint {
-            return Tolerance::Borne;
+            if !pending.trigger.last {
+                return Tolerance::Borne;
+            }
+            // A stop with a savepoint ends with one or fails: a plain checkpoint is not what was asked for.
+            self.wanted = Some(CommitKind::Savepoint);
         }
         self.failures += 1;
         if self.failures > self.settings.tolerable_failures { Tolerance::TooMany } else { Tolerance::Borne }

@@ -143,6 +143,18 @@ fn a_stop_takes_the_savepoint_that_was_asked_for() {
     assert_eq!(coordinator.poll(seconds(0), true), trigger(1, CommitKind::Savepoint, true));
 }
 
+/// A plain checkpoint behind a savepoint that was declined would commit rows that the savepoint does not hold.
+#[test]
+fn a_stop_whose_savepoint_is_declined_tries_a_savepoint_again_until_it_is_one_too_many() {
+    let mut coordinator = Coordinator::new(Settings { tolerable_failures: 1, ..settings() }, Epoch(0), seconds(0));
+    coordinator.request(CommitKind::Savepoint);
+    coordinator.finish(CommitKind::Checkpoint);
+    assert_eq!(coordinator.poll(seconds(0), true), trigger(1, CommitKind::Savepoint, true));
+    assert_eq!(coordinator.on_failure(seconds(1), Epoch(1)), Tolerance::Borne);
+    assert_eq!(coordinator.poll(seconds(11), true), trigger(2, CommitKind::Savepoint, true));
+    assert_eq!(coordinator.on_failure(seconds(12), Epoch(2)), Tolerance::TooMany);
+}
+
 #[test]
 fn the_last_attempt_starts_at_once_and_is_repeated_until_it_completes() {
     let mut coordinator = Coordinator::new(Settings { tolerable_failures: 3, ..settings() }, Epoch(0), seconds(0));

@@ -31,6 +31,12 @@ impl Owned {
                 self.go_on(Opening::First, suspicious, settings, out);
                 return Ok(());
             }
+            After::Rewound { snapshot, files, orphans } => {
+                retire(self.shelf.commit(&snapshot, files, settings.retain), out);
+                retire(orphans, out);
+                self.go_on(Opening::First, suspicious, settings, out);
+                return Ok(());
+            }
         };
         let trigger = self.coordinator.on_complete(now);
         let list = self.shelf.commit(&snapshot, files, settings.retain);

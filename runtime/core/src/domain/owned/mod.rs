@@ -11,7 +11,7 @@ use seal::{Seal, Writing};
 
 use super::claim::Claiming;
 use super::shelf::{self, Shelf};
-use super::{Class, Decision, End, Fact, Go, Inventory, Outcome, Retire, Settings, out_of_place, stopped};
+use super::{Class, Decision, End, Fact, Go, Inventory, Outcome, Retire, Settings, Start, out_of_place, stopped};
 use crate::checkpoint::commit::{Commit, VERSION};
 use crate::checkpoint::coordinator::{Coordinator, Step as Tried, Trigger};
 use crate::checkpoint::manifest::{CommitKind, SnapshotRef};
@@ -36,6 +36,8 @@ pub(super) struct Owned {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     List,
+    /// The savepoint is being copied into the store. Then these orphans go.
+    Import(Retire),
     /// Orphans are deleted once the snapshot has proved whole: of a store that is refused nothing goes.
     Restore {
         orphans: Retire,
@@ -59,6 +61,8 @@ pub(super) enum Step {
 pub(super) enum Opening {
     /// COMMIT of kind reset; the store is cleared after it.
     Reset { retire: Retire },
+    /// COMMIT of kind rewind, which names a snapshot that was imported.
+    Rewind { commit: Commit, files: Vec<String>, orphans: Retire },
     /// The first epoch.
     First,
     /// The epoch after this one.
@@ -79,6 +83,8 @@ enum After {
     Shelve { snapshot: SnapshotRef, files: Vec<String> },
     /// The reset: delete these.
     Clear(Retire),
+    /// The rewind: put it on the shelf, and restore it.
+    Rewound { snapshot: SnapshotRef, files: Vec<String>, orphans: Retire },
 }
 
 impl Owned {
@@ -113,11 +119,20 @@ impl Owned {
         deadline.into_iter().chain(checkpoint).min()
     }
 
-    pub(super) fn on_stop(&mut self, now: Duration, settings: &Settings, out: &mut Vec<Decision>) -> Go {
-        if matches!(self.step, Step::List | Step::Restore { .. }) {
+    pub(super) fn on_stop(
+        &mut self,
+        now: Duration,
+        last: Option<CommitKind>,
+        settings: &Settings,
+        out: &mut Vec<Decision>,
+    ) -> Go {
+        if matches!(self.step, Step::List | Step::Import(_) | Step::Restore { .. }) {
             return Err(stopped());
         }
         self.check_budget(now, settings)?;
+        if let Some(kind) = last {
+            self.coordinator.request(kind);
+        }
         self.coordinator.finish(CommitKind::Checkpoint);
         self.advance(now, settings, out)
     }
@@ -146,6 +161,11 @@ impl Owned {
             }
             (_, Fact::InputEnded) => self.coordinator.finish(CommitKind::Final),
             (Step::List, Fact::Listed(inventory)) => self.on_listed(now, inventory, settings, out)?,
+            (Step::Import(orphans), Fact::Prepared { snapshot, files, positions }) => {
+                let orphans = std::mem::take(orphans);
+                let commit = self.record(CommitKind::Rewind, snapshot.epoch, Some(snapshot), positions, settings);
+                self.open(Opening::Rewind { commit, files, orphans }, out);
+            }
             (Step::Restore { .. }, Fact::Restored) => self.on_restored(now, out),
             (Step::Open(_), Fact::Begun) => self.on_begun(now, settings, out),
             (_, Fact::BarrierPassed { sink, epoch }) => self.on_barrier_passed(sink, epoch, settings, out)?,
@@ -193,7 +213,14 @@ impl Owned {
         let snapshot = self.committed.as_ref().and_then(|commit| commit.snapshot.clone());
         let (shelf, orphans) = Shelf::stock(inventory, snapshot.as_ref(), self.token, settings);
         self.shelf = shelf;
-        self.restore(orphans, out);
+        match settings.start {
+            Start::Savepoint { epoch, .. } => {
+                let epoch = self.coordinator.skip(epoch);
+                out.push(Decision::Import { epoch, token: self.token });
+                self.step = Step::Import(orphans);
+            }
+            _ => self.restore(orphans, out),
+        }
         self.advance(now, settings, out)
     }
 
@@ -212,7 +239,11 @@ impl Owned {
     }
 
     fn open(&mut self, opening: Opening, out: &mut Vec<Decision>) {
-        out.push(Decision::Begin { epoch: self.coordinator.upcoming() });
+        let epoch = match &opening {
+            Opening::Rewind { commit, .. } => commit.epoch,
+            _ => self.coordinator.upcoming(),
+        };
+        out.push(Decision::Begin { epoch });
         self.step = Step::Open(opening);
     }
 
@@ -227,8 +258,16 @@ impl Owned {
                 out.push(Decision::PublishLag { epoch: released, positions });
                 retire(list, out);
             }
+            Opening::Rewind { commit, files, orphans } => {
+                // Order: the snapshot is durable, as ever; no row is in this transaction.
+                let after = match commit.snapshot.clone() {
+                    Some(snapshot) => After::Rewound { snapshot, files, orphans },
+                    None => After::Clear(orphans),
+                };
+                self.mark(Marked { commit, after }, out);
+            }
             Opening::Reset { retire } => {
-                let epoch = self.coordinator.skip();
+                let epoch = self.coordinator.skip(Epoch(0));
                 let commit = self.record(CommitKind::Reset, epoch, None, BTreeMap::new(), settings);
                 self.mark(Marked { commit, after: After::Clear(retire) }, out);
             }

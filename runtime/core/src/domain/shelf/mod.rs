@@ -147,6 +147,9 @@ pub(super) fn check(inventory: &Inventory, committed: Option<&Commit>, token: To
             way_out(settings)
         ));
     }
+    if settings.start.is_rewind() {
+        return Ok(());
+    }
     let newest = committed.map_or(Epoch(0), |commit| commit.epoch);
     if let Some(stored) = inventory.manifests.iter().find(|stored| stored.noted && stored.epoch > newest) {
         return halt(format!(
@@ -157,7 +160,7 @@ pub(super) fn check(inventory: &Inventory, committed: Option<&Commit>, token: To
             way_out(settings)
         ));
     }
-    let snapshot = committed.and_then(|commit| commit.snapshot.as_ref());
+    let snapshot = committed.and_then(|commit| commit.snapshot.as_ref()).filter(|_| !settings.start.leaves_newest());
     if let Some(snapshot) = snapshot
         && !inventory.manifests.iter().any(|stored| (stored.epoch, stored.token) == (snapshot.epoch, snapshot.token))
     {

@@ -10,6 +10,7 @@ use crate::checkpoint::manifest::{CommitKind, SnapshotRef};
 mod failures;
 mod owners;
 mod reset;
+mod rewind;
 
 /// A domain, the time, and what it was told.
 struct Script {
@@ -171,6 +172,7 @@ fn show(decision: &Decision) -> String {
         Decision::Restore { snapshot } => {
             format!("restore {}", snapshot.as_ref().map_or("nothing".to_owned(), SnapshotRef::id))
         }
+        Decision::Import { epoch, token } => format!("import {epoch}-{token}"),
         Decision::Begin { epoch } => format!("begin {epoch}"),
         Decision::Run { epoch } => format!("run {epoch}"),
         Decision::InjectBarrier { epoch, kind, last } => {
@@ -315,6 +317,31 @@ fn a_stop_during_a_checkpoint_commits_also_what_was_read_since_its_barrier() {
         (Fact::Marked, "commit 1"),
         (Fact::Committed(fast()), "publish 1-10, note 1-10, begin 2"),
         (Fact::Begun, "release 1, lag 1, inject 2 last"),
+    ]);
+}
+
+#[test]
+fn a_stop_with_a_savepoint_ends_with_it_and_commits_nothing_behind_it() {
+    let mut script = Script::running(settings(), None);
+    script.check(&[
+        (Fact::StopWithSavepoint, "inject 1 savepoint last"),
+        (passed(1), "write 1-10, flush 1"),
+        (flushed(1), ""),
+        (prepared(1, 10, &[]), "mark 1-10 savepoint"),
+        (Fact::Marked, "commit 1"),
+        (Fact::Committed(fast()), "publish 1-10, note 1-10, lag 1, exit Stopped"),
+    ]);
+    // During a checkpoint it comes behind that.
+    let mut script = Script::running(settings(), None);
+    assert_eq!(script.tick(), "inject 1");
+    script.check(&[
+        (Fact::StopWithSavepoint, ""),
+        (passed(1), "write 1-10, flush 1"),
+        (flushed(1), ""),
+        (prepared(1, 10, &[]), "mark 1-10"),
+        (Fact::Marked, "commit 1"),
+        (Fact::Committed(fast()), "publish 1-10, note 1-10, begin 2"),
+        (Fact::Begun, "release 1, lag 1, inject 2 savepoint last"),
     ]);
 }
 

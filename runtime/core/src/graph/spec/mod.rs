@@ -18,6 +18,7 @@ pub use secret::Secret;
 pub use time::{EventTime, Unit, WatermarkSettings};
 
 use crate::ids::Name;
+use crate::restart::Strategy;
 
 /// The version of the pipeline file that this build reads.
 pub const VERSION: u32 = 1;
@@ -29,6 +30,8 @@ pub struct Pipeline {
     pub name: Name,
     /// When and how state is made durable.
     pub checkpoint: Checkpoint,
+    /// What follows a failure that may pass.
+    pub restart: Strategy,
     /// Where records come from.
     pub sources: Vec<Source>,
     /// Where user code runs.

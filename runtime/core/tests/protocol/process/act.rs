@@ -114,6 +114,7 @@ impl Process {
             Decision::Exit { class, why } => self.exit(class, why, world),
             Decision::Wait { .. }
             | Decision::Publish { .. }
+            | Decision::Import { .. }
             | Decision::HoldRows { .. }
             | Decision::PublishLag { .. } => {}
         }

@@ -1,0 +1,168 @@
+//! The pipelines behind the routes: the one of a `weir run`, or all of a server. What is the same for both is asked here.
+
+use weir_core::ids::Name;
+
+use super::problem::{Code, Problem};
+use crate::pipeline::checkpoints::Checkpoints;
+use crate::pipeline::{Answer, Done, Handle, Manager, View, Wish};
+
+/// What the routes of one running pipeline know.
+#[derive(Clone)]
+pub struct Running {
+    /// Its name.
+    pub name: Name,
+    /// The door to it.
+    pub handle: Handle,
+    /// Its state folder.
+    pub state: std::path::PathBuf,
+}
+
+/// Whose routes these are.
+#[derive(Clone)]
+pub enum Watched {
+    /// The one pipeline of a `weir run`.
+    One(Running),
+    /// Whatever a server runs at the moment of the question.
+    All(Manager),
+}
+
+/// How a pipeline is to end.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Stop {
+    /// With a savepoint, and nothing committed behind it.
+    pub(super) savepoint: bool,
+    /// Where to, if so.
+    pub(super) to: Option<std::path::PathBuf>,
+    /// The watermark goes to the end of time first.
+    pub(super) drain: bool,
+    /// Answer when it has ended.
+    pub(super) wait: bool,
+}
+
+impl Watched {
+    pub(super) fn views(&self) -> Vec<View> {
+        match self {
+            Watched::One(running) => vec![view(running)],
+            Watched::All(manager) => manager.list(),
+        }
+    }
+
+    pub(super) fn view(&self, name: &str) -> Result<View, Problem> {
+        match self {
+            Watched::One(running) => Ok(view(running.is(name)?)),
+            Watched::All(manager) => Ok(manager.get(name)?),
+        }
+    }
+
+    /// The door to a pipeline that runs.
+    pub(super) fn handle(&self, name: &str) -> Result<Handle, Problem> {
+        match self {
+            Watched::One(running) => Ok(running.is(name)?.handle.clone()),
+            Watched::All(manager) => {
+                let view = manager.get(name)?;
+                let handles = manager.handles();
+                let handle = handles.into_iter().find(|(known, _)| known.as_str() == name).map(|(_, handle)| handle);
+                handle.ok_or_else(|| {
+                    let detail = format!("pipeline `{name}` does not run, it is {}", view.state.as_str());
+                    Problem::new(Code::PipelineNotRunning, detail)
+                })
+            }
+        }
+    }
+
+    pub(super) fn checkpoints(&self, name: &str) -> Result<Checkpoints, Problem> {
+        let (name, state) = match self {
+            Watched::One(running) => (running.name.clone(), running.is(name)?.state.clone()),
+            Watched::All(manager) => {
+                let name = manager.get(name)?.name;
+                let state = manager.state_folder(&name);
+                (name, state)
+            }
+        };
+        Checkpoints::open(&state, &name).map_err(|e| Problem::new(Code::Damaged, e.to_string()))
+    }
+
+    /// Waits until it is committed, and a savepoint is copied.
+    pub(super) fn commit(&self, name: &str, wish: Wish) -> Result<Done, Problem> {
+        answered(self.handle(name)?.ask(wish).recv().ok())
+    }
+
+    /// Ends a pipeline; the savepoint, if one was asked for.
+    pub(super) fn stop(&self, name: &str, stop: Stop) -> Result<(View, Option<Done>), Problem> {
+        let mut done = None;
+        if stop.savepoint {
+            let handle = self.handle(name)?;
+            let answer = match stop.drain {
+                true => handle.drain_with_savepoint(stop.to),
+                false => handle.ask(Wish::StopWithSavepoint { to: stop.to }),
+            };
+            done = Some(answered(answer.recv().ok())?);
+            // It has stopped by itself; a server must not start it again.
+            if let Watched::All(manager) = self {
+                manager.stop(name)?;
+            }
+        } else if stop.drain {
+            self.handle(name)?.drain();
+            if let Watched::All(manager) = self {
+                manager.stop(name)?;
+            }
+        } else {
+            match self {
+                Watched::One(running) => running.is(name)?.handle.stop(),
+                Watched::All(manager) => drop(manager.stop(name)?),
+            }
+        }
+        if stop.wait {
+            self.wait_for_end(name)?;
+        }
+        Ok((self.view(name)?, done))
+    }
+
+    /// Ends a pipeline at once.
+    pub(super) fn cancel(&self, name: &str, wait: bool) -> Result<View, Problem> {
+        match self {
+            Watched::One(running) => running.is(name)?.handle.cancel(),
+            Watched::All(manager) => drop(manager.cancel(name)?),
+        }
+        if wait {
+            self.wait_for_end(name)?;
+        }
+        self.view(name)
+    }
+
+    fn wait_for_end(&self, name: &str) -> Result<(), Problem> {
+        match self.handle(name) {
+            Ok(handle) => handle.wait_for_end(),
+            // It never ran.
+            Err(problem) if problem.is(Code::PipelineNotRunning) => {}
+            Err(problem) => return Err(problem),
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    fn is(&self, name: &str) -> Result<&Running, Problem> {
+        if self.name.as_str() == name {
+            return Ok(self);
+        }
+        Err(Problem::new(Code::UnknownPipeline, format!("this process runs `{}` and no `{name}`", self.name)))
+    }
+}
+
+fn view(running: &Running) -> View {
+    running.handle.status.read(|facts| View {
+        name: running.name.clone(),
+        state: facts.state,
+        revision: 1,
+        last_checkpoint: facts.last_checkpoint.clone(),
+        restarts: facts.restarts,
+        problem: facts.problem.clone(),
+    })
+}
+
+fn answered(answer: Option<Answer>) -> Result<Done, Problem> {
+    let nothing = || Err("nothing came of it: the log says why".to_owned());
+    answer.unwrap_or_else(nothing).map_err(|why| Problem::new(Code::NotCommitted, why))
+}

@@ -1,0 +1,347 @@
+//! A savepoint on disk: a committed checkpoint in a folder of its own that needs nothing else and can be moved anywhere. It
+//! belongs to its user: nothing here ever deletes one that is whole. Owns its layout; knows no protocol.
+//!
+//! | | |
+//! |---|---|
+//! | `format` | `{"version":1,"manifest":"<sha256 of manifest>","check":"<sha256 of that digest>"}`: what the folder is |
+//! | `files/<token>-<sha256>` | the state files that the manifest names |
+//! | `manifest` | that of the checkpoint, byte for byte; written last |
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use weir_core::checkpoint::manifest::{self, FileRef, Manifest, SnapshotRef};
+use weir_core::ids::Name;
+use weir_core::key_group::KEY_GROUPS;
+
+use super::job::Checked;
+use super::snapshot_store::{self, SnapshotStore};
+use super::writer::TIMERS;
+use crate::{durable, hex, state};
+
+/// The version of the layout that this build writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+const FORMAT: &str = "format";
+const FILES: &str = "files";
+const MANIFEST: &str = "manifest";
+/// Below the state folder: where savepoints go unless the user names another place.
+const DEFAULT_TO: &str = "savepoints";
+/// Beginning of the names below [`DEFAULT_TO`] under which files wait to be copied.
+const PIN: &str = ".copying-";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Format {
+    version: u32,
+    manifest: String,
+    /// Tells a damaged digest from a damaged manifest.
+    check: String,
+}
+
+/// A checkpoint whose files cannot go until this is dropped.
+#[derive(Debug)]
+pub(super) struct Source {
+    snapshot: SnapshotRef,
+    manifest: Vec<u8>,
+    files: Vec<FileRef>,
+    pinned: Pinned,
+    /// The folder to be.
+    path: PathBuf,
+}
+
+/// Second links to files that may be retired.
+#[derive(Debug)]
+struct Pinned(PathBuf);
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // What stays is removed by the next start.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Source {
+    /// Takes hold of a committed checkpoint's files, in a time that does not depend on their size. `to` is the folder into
+    /// which the savepoint's own comes.
+    pub(super) fn pin(store: &SnapshotStore, snapshot: &SnapshotRef, to: Option<PathBuf>) -> Result<Source, String> {
+        let (bytes, manifest) = store.read(snapshot).map_err(|e| format!("no savepoint: {e}"))?;
+        let home = store.state_folder().join(DEFAULT_TO);
+        let name = format!("{}-{}", manifest.pipeline, snapshot.id());
+        let path = to.unwrap_or_else(|| home.clone()).join(name);
+        let path = std::path::absolute(&path).map_err(failed("finding", &path))?;
+        if path.exists() {
+            return Err(format!("no savepoint: {} is there already", path.display()));
+        }
+        let pins = home.join(format!("{PIN}{}-{}", snapshot.id(), hex::random::<4>().unwrap_or_default()));
+        fs::create_dir_all(&pins).map_err(failed("creating", &pins))?;
+        let pinned = Pinned(pins);
+        let mut files: Vec<FileRef> = manifest.files().cloned().collect();
+        files.sort();
+        files.dedup();
+        for file in &files {
+            let from = store.file(file);
+            fs::hard_link(&from, pinned.0.join(&file.stored)).map_err(failed("linking", &from))?;
+        }
+        Ok(Source { snapshot: snapshot.clone(), manifest: bytes, files, pinned, path })
+    }
+
+    pub(super) fn snapshot(&self) -> &SnapshotRef {
+        &self.snapshot
+    }
+
+    /// Makes the savepoint and returns its folder. All of it is durable then; on an error nothing of it stays.
+    pub(super) fn copy(&self) -> Result<PathBuf, String> {
+        let id = self.snapshot.id();
+        let done = self.make_folder().and_then(|()| {
+            // The folder is ours from here on.
+            self.fill_folder().inspect_err(|_| drop(fs::remove_dir_all(&self.path)))
+        });
+        done.map(|()| self.path.clone())
+            .map_err(|why| format!("checkpoint {id} is committed, but there is no savepoint of it: {why}"))
+    }
+
+    fn make_folder(&self) -> Result<(), String> {
+        let parent = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(failed("creating", parent))?;
+        fs::create_dir(&self.path).map_err(failed("creating", &self.path))
+    }
+
+    fn fill_folder(&self) -> Result<(), String> {
+        let files = self.path.join(FILES);
+        fs::create_dir(&files).map_err(failed("creating", &files))?;
+        let manifest = self.snapshot.sha256.clone();
+        let format = Format { version: VERSION, check: hex::sha256(manifest.as_bytes()), manifest };
+        let format = serde_json::to_vec(&format).map_err(|e| e.to_string())?;
+        write(&self.path.join(FORMAT), &format)?;
+        for file in &self.files {
+            copy_checked(&self.pinned.0.join(&file.stored), &files.join(&file.stored), file)?;
+        }
+        durable::sync_folder(&files).map_err(failed("fsync of", &files))?;
+        // Order: a folder with a manifest is a whole savepoint, so everything else is durable before.
+        write(&self.path.join(MANIFEST), &self.manifest)?;
+        durable::sync_folder(&self.path).map_err(failed("fsync of", &self.path))?;
+        let parent = self.path.parent().unwrap_or(Path::new("."));
+        durable::sync_folder(parent).map_err(failed("fsync of", parent))
+    }
+}
+
+/// What a start of before left half copied. Only while nothing runs on the state folder.
+pub(super) fn remove_leftovers(state: &Path) {
+    let Ok(entries) = fs::read_dir(state.join(DEFAULT_TO)) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PIN) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> String {
+    let path = path.to_owned();
+    move |e| format!("{action} {} failed: {e}", path.display())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let written = File::create_new(path).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.map_err(failed("writing", path))
+}
+
+/// Copies a file, fsynced, and checks on the way that it is what the manifest names. Never a link: what becomes of the copy
+/// is its owner's affair.
+pub(super) fn copy_checked(from: &Path, to: &Path, file: &FileRef) -> Result<(), String> {
+    let mut source = File::open(from).map_err(failed("reading", from))?;
+    let mut copy = File::create_new(to).map_err(failed("creating", to))?;
+    let (sha256, bytes) = hex::copy_hashed(&mut source, &mut copy).map_err(failed("copying", from))?;
+    if (bytes, &sha256) != (file.bytes, &file.sha256) {
+        return Err(format!("{} is damaged: its sha256 is {sha256}", from.display()));
+    }
+    copy.sync_all().map_err(failed("fsync of", to))
+}
+
+/// Why a folder is no savepoint to start from. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a savepoint nor a checkpoint.
+    #[error("{} is neither a savepoint nor a checkpoint: name the folder that `weir savepoint` printed", .0.display())]
+    Neither(PathBuf),
+    /// A savepoint whose making or moving was cut off.
+    #[error("the savepoint {} is incomplete: it has no {what}; copy the whole folder again", path.display())]
+    Incomplete {
+        /// The folder.
+        path: PathBuf,
+        /// What is not there.
+        what: String,
+    },
+    /// A newer weir wrote it.
+    #[error("{} has format {found}, this weir reads up to {known}: use the newer weir that wrote it", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// A file is not what was written.
+    #[error("{} is damaged: {detail}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        detail: String,
+    },
+    /// Another pipeline's.
+    #[error("{} is of pipeline `{found}`, not of `{wanted}`", path.display())]
+    OtherPipeline {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        found: Name,
+        /// Who asked.
+        wanted: Name,
+    },
+    /// It was taken with another number of key groups.
+    #[error("{} has {found} key groups; this weir has {KEY_GROUPS}", path.display())]
+    KeyGroups {
+        /// The folder.
+        path: PathBuf,
+        /// Theirs.
+        found: u16,
+    },
+    /// What it holds has no place in the pipeline.
+    #[error(
+        "{} holds {}, for which the pipeline has no place: declare it again, or leave it out with --allow-non-restored",
+        path.display(), names.join(", ")
+    )]
+    Strays {
+        /// The folder.
+        path: PathBuf,
+        /// What it is.
+        names: Vec<String>,
+    },
+    /// The file system.
+    #[error("reading {} failed: {source}", path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A savepoint, or a checkpoint in its state folder, whose every file was checked.
+#[derive(Debug)]
+pub struct Opened {
+    manifest: Manifest,
+    files: PathBuf,
+}
+
+impl Opened {
+    /// Checks all of it. Changes nothing.
+    pub fn open(path: &Path, pipeline: &Name) -> Result<Opened, Error> {
+        let is_savepoint = path.join(FORMAT).is_file();
+        let manifest_path = path.join(MANIFEST);
+        let incomplete = |what: String| Error::Incomplete { path: path.to_owned(), what };
+        if !is_savepoint && !manifest_path.is_file() {
+            return Err(match path.join(FILES).is_dir() {
+                true => incomplete(FORMAT.to_owned()),
+                false => Error::Neither(path.to_owned()),
+            });
+        }
+        let (expected, files) = match is_savepoint {
+            true => (Some(read_format(&path.join(FORMAT))?), path.join(FILES)),
+            false if path.join(FILES).is_dir() => return Err(incomplete(FORMAT.to_owned())),
+            false => (snapshot_store::marked(path), path.parent().unwrap_or(path).join(FILES)),
+        };
+        let bytes = match fs::read(&manifest_path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(incomplete(MANIFEST.to_owned())),
+            Err(source) => return Err(Error::Io { path: manifest_path, source }),
+        };
+        let damaged = |detail| Error::Damaged { path: manifest_path.clone(), detail };
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let sha256 = hex::sha256(&bytes);
+        if let Some(expected) = expected.filter(|expected| *expected != sha256) {
+            return Err(damaged(format!("its sha256 is {sha256}, {expected} was written")));
+        }
+        let Version { version } = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        if version > manifest::VERSION {
+            return Err(Error::Newer { path: manifest_path, found: version, known: manifest::VERSION });
+        }
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        if manifest.pipeline != *pipeline {
+            let (path, wanted) = (path.to_owned(), pipeline.clone());
+            return Err(Error::OtherPipeline { path, found: manifest.pipeline, wanted });
+        }
+        if manifest.key_groups != KEY_GROUPS {
+            return Err(Error::KeyGroups { path: path.to_owned(), found: manifest.key_groups });
+        }
+        for file in manifest.files() {
+            state::verify_file(&files, file).map_err(|error| match error {
+                state::Error::Missing { .. } => incomplete(format!("{FILES}/{}", file.stored)),
+                state::Error::Damaged { path, detail, .. } => Error::Damaged { path, detail },
+                other => Error::Damaged { path: files.join(&file.stored), detail: other.to_string() },
+            })?;
+        }
+        Ok(Opened { manifest, files })
+    }
+
+    /// Refuses what the pipeline has no place for, by name.
+    pub fn check_strays(&self, path: &Path, checked: &Checked) -> Result<(), Error> {
+        let Strays { states, sources } = strays(&self.manifest, checked);
+        let names: Vec<String> = states.into_iter().map(|(_, name)| name).chain(sources).collect();
+        if names.is_empty() { Ok(()) } else { Err(Error::Strays { path: path.to_owned(), names }) }
+    }
+
+    /// What it holds.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub(super) fn file(&self, file: &FileRef) -> PathBuf {
+        self.files.join(&file.stored)
+    }
+}
+
+fn read_format(path: &Path) -> Result<String, Error> {
+    let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let damaged = |detail: String| Error::Damaged { path: path.to_owned(), detail };
+    let Format { version, manifest, check } = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    match version {
+        VERSION if check == hex::sha256(manifest.as_bytes()) => Ok(manifest),
+        VERSION => Err(damaged("its check does not fit".to_owned())),
+        newer if newer > VERSION => Err(Error::Newer { path: path.to_owned(), found: newer, known: VERSION }),
+        _ => Err(damaged(format!("there is no format {version}"))),
+    }
+}
+
+/// What a manifest holds and a pipeline does not declare.
+pub(super) struct Strays {
+    /// By their ids, in words.
+    pub(super) states: Vec<(u16, String)>,
+    sources: Vec<String>,
+}
+
+pub(super) fn strays(manifest: &Manifest, checked: &Checked) -> Strays {
+    let mut states = Vec::new();
+    for (node, kept) in &manifest.nodes {
+        let operator = checked.operators.get(node);
+        for (name, state) in kept.states.iter().filter(|(_, state)| !manifest.dropped.contains(&state.id)) {
+            let is_declared = operator.is_some_and(|operator| {
+                name == TIMERS || operator.descriptor().states.iter().any(|declared| declared.name == *name)
+            });
+            if !is_declared {
+                let what = if name == TIMERS { "timers".to_owned() } else { format!("state `{name}`") };
+                states.push((state.id, format!("{what} of node `{node}`")));
+            }
+        }
+    }
+    let is_gone = |name: &&Name| checked.pipeline.source(name.as_str()).is_none();
+    let sources = manifest.sources.keys().filter(is_gone).map(|name| format!("positions of source `{name}`")).collect();
+    Strays { states, sources }
+}
