@@ -296,6 +296,29 @@ mod tests {
     }
 
     #[test]
+    fn single_slots_are_what_they_were_in_the_other_batch() {
+        let mut batch = Batch::default();
+        for (slot, (partition, offset)) in [(0, 5), (0, 6), (0, 9), (1, 0), (1, 1)].into_iter().enumerate() {
+            batch.times.push(offset);
+            batch.keys.push((slot % 2 == 0).then_some(&[slot as u8]));
+            batch.values.push(Some(&vec![b'v'; slot]));
+            batch.headers.push((slot == 3).then_some(b"h"));
+            batch.partitions.push(if slot == 1 { 7 } else { BY_KEY });
+            batch.push_origin(partition as u32, partition, offset);
+        }
+        let (mut once, mut ranges) = (Batch::default(), Batch::default());
+        let slots = [0, 1, 3, 4];
+        once.extend_slots(&batch, &slots);
+        slots.iter().for_each(|slot| ranges.extend_from(&batch, *slot as usize..*slot as usize + 1));
+        let origins = |batch: &Batch| (0..4).map(|slot| batch.origin(slot)).collect::<Vec<_>>();
+        assert_eq!(origins(&once), [Some((0, 5)), Some((0, 6)), Some((1, 0)), Some((1, 1))]);
+        assert_eq!(once.origins.len(), 2, "what follows on is one run");
+        assert_eq!(origins(&ranges), origins(&once));
+        ranges.origins = once.origins.clone();
+        assert_eq!(once, ranges);
+    }
+
+    #[test]
     fn origins_survive_a_cut() {
         let mut batch = Batch::default();
         for (partition, offset) in [(0, 5), (0, 6), (0, 9), (1, 0), (1, 1)] {

@@ -205,9 +205,11 @@ impl Task {
 
     /// Makes room, then does one piece of work.
     pub(super) fn step(&mut self, time: &mut Stopwatch) -> Result<Worked, Error> {
-        self.relieve(time)?;
         if self.pending_bytes() > 0 {
-            return Ok(Worked::Nothing(SLEEP_FULL));
+            self.relieve(time)?;
+            if self.pending_bytes() > 0 {
+                return Ok(Worked::Nothing(SLEEP_FULL));
+            }
         }
         // The last one first: what it still has to do comes before what those in front of it send.
         if let Some(busy) = self.nodes.iter().rposition(|node| node.as_ref().is_some_and(Node::is_busy)) {

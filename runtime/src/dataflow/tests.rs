@@ -1,6 +1,5 @@
 //! Alignment in the nodes themselves: whichever input is ahead, what a barrier cuts off is what its sources have counted.
-//! The shard of this version hands out the barriers of all sources in one go, so no run of it ever gets one input ahead of
-//! the other at a barrier; that the nodes bear it is shown here.
+//! A task reads no ring that is blocked, so a run meets few of these orders; that the nodes bear every one is shown here.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -242,7 +242,7 @@ fn operator_node(
         node: vertex.name.clone(),
         operator: format!("{}@{}", descriptor.name, descriptor.version),
         keys,
-        inputs: wiring::channels(plan, vertex).map(|(channel, _)| channel.input).collect(),
+        inputs: wiring::channels(plan, vertex).map(|(_, channel, _)| channel.input).collect(),
         on_error: policy(spec.on_error),
         rejects_port: vertex.rejects.and_then(|id| vertex.outputs.iter().position(|output| *output == id)),
         late_port: vertex.outputs.iter().position(|id| plan.output(*id).port == "late"),

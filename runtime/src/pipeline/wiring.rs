@@ -22,13 +22,16 @@ pub(super) struct Wiring<'p> {
     readers: BTreeMap<(VertexId, u32), Vec<RingReader>>,
 }
 
-/// The channels into each subtask of a vertex, in order: the edge that each belongs to, and the producer's subtask, or
-/// `None` where it is the one with the same number.
-pub(super) fn channels<'p>(plan: &'p Plan, vertex: &'p Vertex) -> impl Iterator<Item = (&'p Channel, Option<u32>)> {
-    vertex.channels.iter().flat_map(|channel| {
+/// The channels into each subtask of a vertex, in order: the edge that each belongs to, with its index, and the producer's
+/// subtask, or `None` where it is the one with the same number.
+pub(super) fn channels<'p>(
+    plan: &'p Plan,
+    vertex: &'p Vertex,
+) -> impl Iterator<Item = (usize, &'p Channel, Option<u32>)> {
+    vertex.channels.iter().enumerate().flat_map(|(edge, channel)| {
         let producers = plan.vertex(plan.output(channel.from).vertex).parallelism;
         let forward = channel.exchange == Exchange::Forward;
-        (0..if forward { 1 } else { producers }).map(move |producer| (channel, (!forward).then_some(producer)))
+        (0..if forward { 1 } else { producers }).map(move |producer| (edge, channel, (!forward).then_some(producer)))
     })
 }
 
@@ -50,11 +53,9 @@ impl<'p> Wiring<'p> {
 
     fn connect(&mut self, head: VertexId, subtask: u32) {
         let vertex = self.plan.vertex(head);
-        let edge = |channel: &Channel| vertex.channels.iter().position(|other| std::ptr::eq(other, channel));
-        for (channel, producer) in channels(self.plan, vertex) {
+        for (edge, _, producer) in channels(self.plan, vertex) {
             let producer = producer.unwrap_or(subtask);
             let (writer, reader) = ring(&self.bells[self.shard_of(producer)], &self.bells[self.shard_of(subtask)]);
-            let edge = edge(channel).expect("the channel is one of the vertex");
             self.writers.entry((head, edge, producer)).or_default().push(writer);
             self.readers.entry((head, subtask)).or_default().push(reader);
         }

@@ -106,16 +106,18 @@ impl<'a> Writer<'a> {
         let manifest = snapshot.as_ref().map(|snapshot| &snapshot.manifest);
         let ids = restore::state_ids(self.job, manifest)?;
         let dropped = restore::dropped(self.job, manifest);
-        let id = snapshot.as_ref().map(|snapshot| format!("{}-{}", snapshot.manifest.epoch, snapshot.manifest.token));
-        let id = id.as_deref().unwrap_or_default();
+        let id = match &from {
+            From::Snapshot(snapshot) => snapshot.id(),
+            From::Nothing | From::Reset(_) => String::new(),
+        };
         // A savepoint's parts were published where it was taken.
         if let Some(manifest) = manifest.filter(|manifest| manifest.kind != CommitKind::Rewind) {
-            self.folders.check_committed(&manifest.parts, id).map_err(|e| refused(&e))?;
+            self.folders.check_committed(&manifest.parts, &id).map_err(|e| refused(&e))?;
         }
         // Order: whatever may still refuse this start has been asked; only now something changes.
         self.folders.lock().map_err(|e| refused(&e))?;
         match (manifest, &from) {
-            (Some(manifest), _) => self.folders.publish(&manifest.parts, id).map_err(|e| not_visible(&e))?,
+            (Some(manifest), _) => self.folders.publish(&manifest.parts, &id).map_err(|e| not_visible(&e))?,
             (None, From::Reset(epoch)) => self.folders.set_aside(*epoch).map_err(|e| io(&e))?,
             (None, _) => {}
         }

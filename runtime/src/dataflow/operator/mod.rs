@@ -1,6 +1,8 @@
 //! A node that runs user code: keys, the guest's calls, timers, what happens to a record that it refuses. A call that fails
 //! is repeated, halved or blamed on one record; then the node's policy decides. Knows no connector and no checkpoint file.
 
+mod firing;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -403,85 +405,6 @@ impl OperatorNode {
             }
         }
         Ok(room)
-    }
-
-    /// Timers fire in order of time before the watermark goes on.
-    fn on_watermark(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
-        self.metrics.set_watermark(to);
-        // Each key has at most one timer in a call, so a key with many takes many calls; the rest is a guest in a loop.
-        self.calls_left = ROUNDS_MAX + self.instance.state().timers_pending().div_ceil(CALL_MAX) * 2;
-        self.fire(to, emit)
-    }
-
-    /// Fires what is due until there is no room, and remembers then where it stopped. Behind the last timer the watermark
-    /// goes on.
-    fn fire(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<(), Error> {
-        self.firing = Some(to);
-        if self.instance.descriptor().calls("timers") && self.fire_timers(to, emit)? == Room::Full {
-            return Ok(());
-        }
-        if self.instance.descriptor().calls("watermark") {
-            self.call("on-watermark", |instance, now| instance.on_watermark(to, now))
-                .map_err(|failure| self.failed("on-watermark", &failure))?;
-            self.deliver(None, emit)?;
-        }
-        let state = self.instance.state();
-        self.metrics.state_bytes.set(state.bytes() as u64);
-        self.metrics.timers.set(state.timers_pending() as u64);
-        self.firing = None;
-        self.emit_mark(Mark::Watermark(to), emit)
-    }
-
-    /// `Full`: there may be more.
-    fn fire_timers(&mut self, to: i64, emit: &mut Emit<'_>) -> Result<Room, Error> {
-        let mut due = std::mem::take(&mut self.due);
-        let mut room = Room::Free;
-        while room == Room::Free && self.instance.state().due(to, CALL_MAX, &mut due) {
-            let Some(left) = self.calls_left.checked_sub(1) else {
-                let message = format!("more than {ROUNDS_MAX} rounds of timers for the watermark {to}");
-                return Err(Error::Guest { node: self.settings.node.clone(), callback: "on-timers", message });
-            };
-            self.calls_left = left;
-            room = self.fire_range(&due, 0..due.times.len(), to, emit)?;
-        }
-        self.due = due;
-        Ok(room)
-    }
-
-    fn fire_range(
-        &mut self,
-        due: &DueTimers,
-        range: Range<usize>,
-        to: i64,
-        emit: &mut Emit<'_>,
-    ) -> Result<Room, Error> {
-        if range.is_empty() {
-            return Ok(Room::Free);
-        }
-        let called = self.call("on-timers", |instance, now| instance.on_timers(due, range.clone(), to, now));
-        let failure = match called {
-            Ok(()) => return self.deliver(None, emit),
-            Err(failure) => failure,
-        };
-        if range.len() > 1 {
-            let middle = range.start + range.len() / 2;
-            self.fire_range(due, range.start..middle, to, emit)?;
-            return self.fire_range(due, middle..range.end, to, emit);
-        }
-        let (time, key) = (due.times[range.start], due.keys.get(range.start).unwrap_or_default());
-        if self.settings.on_error == OnError::Skip {
-            self.metrics.skipped.add(1);
-            let (hash, tag) = (due.hashes[range.start], due.tags[range.start]);
-            self.instance.state().drop_timer(hash, key, time, tag);
-            return Ok(Room::Free);
-        }
-        Err(Error::Record {
-            role: "node",
-            node: self.settings.node.clone(),
-            what: self.says(&failure),
-            origin: format!("timer at {time}"),
-            key: show_key(Some(key)),
-        })
     }
 
     fn on_end(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
