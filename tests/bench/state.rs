@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use weir::state::{DueTimers, KeyedState, Kind, StateSpec};
+use weir_core::ids::Epoch;
 use weir_core::key_group::hash;
 use weir_core::record::Column;
 
@@ -114,7 +115,9 @@ fn windows(keys: u64) {
     for round in 0..ROUNDS as i64 {
         input.batches.iter().for_each(|(h, k)| read_and_write(&mut s, h, k, Some(round * 5_000)));
         let start = Instant::now();
-        let sealed = s.seal();
+        s.close_generation(Epoch(round as u64));
+        s.copy_generation(|| false);
+        let sealed = s.take_generation();
         seal = seal.min(start.elapsed().as_nanos() as f64 / sealed.len() as f64);
         let (mut due, start) = (DueTimers::default(), Instant::now());
         fired = 0;

@@ -7,6 +7,7 @@ pub mod http;
 pub mod ip_count;
 pub mod kafka;
 pub mod ledger;
+pub mod probe;
 pub mod process;
 pub mod proxy;
 pub mod wait;

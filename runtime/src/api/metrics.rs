@@ -106,6 +106,8 @@ families! {
     guest_call_duration: Counter Some(Unit::Seconds), "Time in calls of a guest, imports included";
     guest_traps: Counter None, "Calls of a guest that failed, by reason";
     state_bytes: Gauge None, "Bytes of a node's working set";
+    state_evicted: Counter None, "Keys that left a node's working set for the disk";
+    state_missed: Counter None, "Keys that were looked up on disk";
     timers_pending: Gauge None, "Timers that wait";
     watermark_lag: Gauge Some(Unit::Seconds), "Wall clock less the node's watermark";
     checkpoints: Counter None, "Checkpoints by outcome";
@@ -156,6 +158,8 @@ fn collect_node(families: &mut Families, of: &dyn Fn(Labels) -> Labels, node: &N
         plain(&mut families.guest_calls, node.calls.get() as f64);
         plain(&mut families.guest_call_duration, node.call_nanos.get() as f64 / 1e9);
         plain(&mut families.state_bytes, node.state_bytes.get() as f64);
+        plain(&mut families.state_evicted, node.state_evicted.get() as f64);
+        plain(&mut families.state_missed, node.state_missed.get() as f64);
         plain(&mut families.timers_pending, node.timers.get() as f64);
         for reason in Reason::ALL {
             families

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::auth::Guard;
 use super::token::Token;
 use super::{Served, Watched, operators, socket};
-use crate::pipeline::{Manager, ManagerError};
+use crate::pipeline::{Budget, Manager, ManagerError};
 use crate::registry::{self, Engine, Registry};
 
 /// Why a server does not start.
@@ -72,7 +72,7 @@ pub struct Server {
 
 impl Server {
     /// Starts on `data`; pipelines that ran when the last server ended run again.
-    pub fn start(data: &Path, listen: &str, engine: Engine) -> Result<Server, StartError> {
+    pub fn start(data: &Path, listen: &str, engine: Engine, budget: Arc<Budget>) -> Result<Server, StartError> {
         let io = |source| StartError::Io { path: data.to_owned(), source };
         let refused = |source| StartError::Listen { address: listen.to_owned(), source };
         // An address that is not to be had leaves no folder behind; where there is one, who holds it is the better answer.
@@ -91,8 +91,12 @@ impl Server {
         let (token, is_token_new) = opened.map_err(|source| StartError::Token { path: token_path.clone(), source })?;
         let registry = Arc::new(Registry::open(&data.join("registry"), engine)?);
         let sockets = Sockets::start().map_err(io)?;
-        let manager =
-            Manager::open(data, Arc::clone(&registry), Box::new(move |manager, state| sockets.open(manager, state)))?;
+        let manager = Manager::open(
+            data,
+            Arc::clone(&registry),
+            budget,
+            Box::new(move |manager, state| sockets.open(manager, state)),
+        )?;
         let guard = Guard { token: token.clone(), is_loopback, is_reading_open: false };
         let routes = guard.before(super::routes(Watched::All(manager.clone())).merge(operators::routes(registry)));
         let (address, served) = super::spawn(listener, routes).map_err(refused)?;

@@ -32,9 +32,13 @@ mod stop;
 mod target;
 mod txn;
 
+use std::sync::Arc;
+
 use clap::{ArgAction, Parser, Subcommand};
 
 pub use exit::Exit;
+
+use crate::pipeline::Budget;
 
 /// Runs other people's functions over Kafka streams, exactly once.
 #[derive(Debug, Parser)]
@@ -154,6 +158,16 @@ fn start_logging(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// An address to listen on, as written: only its form is looked at.
+/// What `--state-memory` says.
+fn size(text: &str) -> Result<u64, String> {
+    crate::settings::size::parse(text).filter(|size| *size > 0).ok_or_else(|| crate::settings::size::SHAPE.to_owned())
+}
+
+/// The memory for state: as asked for, or half of what there is.
+fn budget(asked: Option<u64>) -> Arc<Budget> {
+    asked.map_or_else(Budget::of_machine, |bytes| Budget::new(usize::try_from(bytes).unwrap_or(usize::MAX)))
+}
+
 fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),

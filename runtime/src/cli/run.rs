@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// Do not wait for an owner that may still live
     #[arg(long)]
     takeover: bool,
+    /// Memory for state, as 2GiB; what is not in use beyond it lies on disk; default: half of what there is
+    #[arg(long, value_name = "SIZE", value_parser = super::size)]
+    state_memory: Option<u64>,
     /// Where operators that are named `name@version` are found: the --data folder of `weir serve`, or its registry
     #[arg(long, value_name = "DIR")]
     registry: Option<PathBuf>,
@@ -120,6 +123,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return refused(&error);
         }
     };
+    job.budget = super::budget(arguments.state_memory);
     job.allows_non_restored = arguments.allow_non_restored;
     let start = match arguments.from {
         From::Latest => Start::Newest,

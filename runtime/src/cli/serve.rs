@@ -17,6 +17,9 @@ pub(super) struct Arguments {
     /// The address of API, metrics and probes; port 0 takes a free one and prints it
     #[arg(long, value_name = "ADDRESS", value_parser = super::address, default_value = "127.0.0.1:7171")]
     listen: String,
+    /// Memory for the state of all pipelines, as 2GiB; what is not in use beyond it lies on disk; default: half of what there is
+    #[arg(long, value_name = "SIZE", value_parser = super::size)]
+    state_memory: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -35,7 +38,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(engine) => engine,
         Err(exit) => return exit,
     };
-    let server = match Server::start(&arguments.data, &arguments.listen, engine) {
+    let server = match Server::start(&arguments.data, &arguments.listen, engine, super::budget(arguments.state_memory))
+    {
         Ok(server) => server,
         Err(error) => {
             eprintln!("error: {error}");

@@ -39,6 +39,14 @@ pub enum Error {
         /// What it said.
         source: connector::Error,
     },
+    /// State that was evicted could not be read, or has outgrown the memory that it must stay in.
+    #[error("node `{node}`: {source}")]
+    State {
+        /// Node.
+        node: Name,
+        /// What happened.
+        source: crate::state::Error,
+    },
     /// Two things that must agree do not.
     #[error("bug in weir: {0}")]
     Bug(String),

@@ -77,6 +77,10 @@ pub struct NodeMetrics {
     pub traps: [Value; 6],
     /// Bytes of the working set.
     pub state_bytes: Value,
+    /// Keys that were evicted from the working set.
+    pub state_evicted: Value,
+    /// Keys that were looked up on disk, since they were evicted or are new.
+    pub state_missed: Value,
     /// Timers that wait.
     pub timers: Value,
     /// Nanoseconds of the shard, by what they were for this node. Together they are the time that the shard has run.
@@ -111,6 +115,8 @@ impl NodeMetrics {
             call_nanos: Value::default(),
             traps: Default::default(),
             state_bytes: Value::default(),
+            state_evicted: Value::default(),
+            state_missed: Value::default(),
             timers: Value::default(),
             time: NodeTime::default(),
             lag: Value::default(),

@@ -37,6 +37,11 @@ impl Node {
         }
     }
 
+    /// Whether what a barrier closed is still to be copied.
+    pub(super) fn is_copying(&self) -> bool {
+        matches!(self, Node::Operator(node) if node.is_copying())
+    }
+
     /// Whether it waits for room in the middle of something.
     pub(super) fn is_busy(&self) -> bool {
         matches!(self, Node::Operator(node) if node.is_busy())

@@ -3,7 +3,7 @@
 //! room. Decides nothing about checkpoints.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_core::checkpoint::manifest::{NodeSnapshot, SourcePositions, StagedPart};
 use weir_core::ids::{Epoch, Name};
@@ -22,6 +22,8 @@ use crate::state::SealedState;
 
 /// Bytes that may wait for room before timers stop firing.
 const PENDING_BYTES_MAX: usize = 8 << 20;
+/// How long a task copies state at most before it does something else.
+const SLICE: Duration = Duration::from_micros(200);
 /// How long a shard sleeps at most when nothing happens, and while rows wait for room.
 pub(super) const SLEEP_MAX: Duration = Duration::from_millis(100);
 const SLEEP_FULL: Duration = Duration::from_millis(2);
@@ -89,8 +91,10 @@ pub struct Task {
     ended: bool,
     /// A barrier that the source has not yet cut at, since rows wait for room.
     barrier: Option<Epoch>,
-    /// When the barrier came that is on its way through the chain.
-    cut_since: Option<Instant>,
+    /// How long the task stood still for the barrier that it reports next.
+    pause: Duration,
+    /// A snapshot that was finished because the next barrier came.
+    finished: Option<(Epoch, TaskSnapshot)>,
 }
 
 impl Task {
@@ -108,7 +112,8 @@ impl Task {
             drains: false,
             ended: false,
             barrier: None,
-            cut_since: None,
+            pause: Duration::ZERO,
+            finished: None,
         }
     }
 
@@ -172,10 +177,13 @@ impl Task {
         }
     }
 
-    /// What a barrier cut off, once all nodes have seen it.
+    /// What a barrier cut off, once all nodes have seen it and their state is copied.
     pub(super) fn take_snapshot(&mut self) -> Option<(Epoch, TaskSnapshot)> {
+        if let Some(finished) = self.finished.take() {
+            return Some(finished);
+        }
         let epoch = self.nodes().next()?.cut()?;
-        if !self.nodes().all(|node| node.cut() == Some(epoch)) {
+        if !self.nodes().all(|node| node.cut() == Some(epoch) && !node.is_copying()) {
             return None;
         }
         let mut snapshot = TaskSnapshot::default();
@@ -187,24 +195,32 @@ impl Task {
                 }
                 Node::Operator(operator) => {
                     let name = operator.name().clone();
-                    snapshot.nodes.extend(operator.take_cut().map(|(_, node, sealed)| (name, node, sealed)));
+                    snapshot.nodes.extend(operator.take_cut().map(|(node, sealed)| (name, node, sealed)));
                 }
                 Node::Sink(sink) => snapshot.parts.extend(sink.take_cut().into_iter().flat_map(|(_, parts)| parts)),
             }
         }
-        snapshot.pause = self.cut_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        snapshot.pause = std::mem::take(&mut self.pause);
         Some((epoch, snapshot))
     }
 
     /// Whether all input has ended and everything of it is through. Says so once.
     pub(super) fn take_ended(&mut self) -> bool {
-        let has_ended = !self.ended && self.nodes().all(Node::has_ended) && self.pending_bytes() == 0;
+        let is_through = |node: &Node| node.has_ended() && !node.is_copying();
+        let has_ended = !self.ended && self.nodes().all(is_through) && self.pending_bytes() == 0;
         self.ended |= has_ended;
         has_ended
     }
 
-    /// Makes room, then does one piece of work.
+    /// Copies some state if a barrier asked for it, makes room, then does one piece of work.
     pub(super) fn step(&mut self, time: &mut Stopwatch) -> Result<Worked, Error> {
+        if self.copy_slice(SLICE, time) {
+            return Ok(self.work(time)? | Worked::Something);
+        }
+        self.work(time)
+    }
+
+    fn work(&mut self, time: &mut Stopwatch) -> Result<Worked, Error> {
         if self.pending_bytes() > 0 {
             self.relieve(time)?;
             if self.pending_bytes() > 0 {
@@ -234,12 +250,14 @@ impl Task {
             return Ok(Worked::Something);
         }
         if let Some(epoch) = self.barrier.take() {
-            self.cut_since = Some(clock::now());
+            self.finish_snapshot(time);
+            let since = clock::now();
             self.with_source(time, |source, emit| {
                 source.on_barrier(epoch);
                 crate::crash::point("barrier.injected");
                 emit(0, Flow::Mark(Mark::Barrier(epoch)))
             })?;
+            self.pause = since.elapsed();
             return Ok(Worked::Something);
         }
         if self.paused {
@@ -266,16 +284,39 @@ impl Task {
                     self.receive(0, channel, Flow::Packet(&mut packet), time)?;
                     self.inlets[channel].give_back(packet);
                 }
-                Element::Mark(mark) => {
-                    if matches!(mark, Mark::Barrier(_)) {
-                        self.cut_since = Some(clock::now());
-                    }
+                Element::Mark(mark @ Mark::Barrier(_)) => {
+                    self.finish_snapshot(time);
+                    let since = clock::now();
                     self.receive(0, channel, Flow::Mark(mark), time)?;
+                    self.pause = since.elapsed();
                 }
+                Element::Mark(mark) => self.receive(0, channel, Flow::Mark(mark), time)?,
             }
             return Ok(Worked::Something);
         }
         Ok(Worked::Nothing(SLEEP_MAX))
+    }
+
+    /// Copies state that a barrier closed for a slice of time. Whether there was any.
+    fn copy_slice(&mut self, slice: Duration, time: &mut Stopwatch) -> bool {
+        let Some(index) = self.nodes.iter().position(|node| node.as_ref().is_some_and(Node::is_copying)) else {
+            return false;
+        };
+        if let Some(Node::Operator(operator)) = &mut self.nodes[index] {
+            let before = time.pass_to(Owner::Node(self.first + index));
+            let since = clock::now();
+            operator.copy(|| since.elapsed() >= slice);
+            self.pause = self.pause.max(since.elapsed());
+            time.pass_to(before);
+        }
+        true
+    }
+
+    /// The next barrier is here, since the epoch before was given up: what that one closed is copied to its end. It is in no
+    /// snapshot yet, so the next one has to hold it.
+    fn finish_snapshot(&mut self, time: &mut Stopwatch) {
+        while self.copy_slice(Duration::MAX, time) {}
+        self.finished = self.take_snapshot();
     }
 
     /// Lets a node that waits for room in the middle of a watermark go on.

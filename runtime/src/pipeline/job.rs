@@ -15,6 +15,7 @@ use super::folder::Folder;
 use super::savepoint;
 use super::snapshot_store::SnapshotStore;
 use crate::guest::{self, Engine, Limits, Measured, Operator, Subtask};
+use crate::state::Budget;
 
 /// Gives the bytes of an operator that is named `name@version`.
 pub type Lookup<'a> = dyn Fn(&Name, &str) -> Result<Vec<u8>, String> + 'a;
@@ -183,21 +184,27 @@ pub struct Job {
     pub origin: Option<savepoint::Opened>,
     /// State that nobody declares any more is left out.
     pub allows_non_restored: bool,
+    /// The memory for state, shared with the other pipelines of the process.
+    pub budget: Arc<Budget>,
 }
 
 impl Job {
     /// Locks the state folder. Nothing was written before.
     pub fn open(checked: Checked, state: &Path) -> Result<Job, Error> {
         let folder = Folder::open(state, &checked.pipeline.name)?;
-        let store = SnapshotStore::new(&folder.checkpoints());
-        Ok(Job { checked, folder, store, warned: Once::new(), origin: None, allows_non_restored: false })
+        Ok(Job::of(checked, folder, None))
     }
 
     /// The same, to start from a savepoint: a state folder that is new continues its history.
     pub fn open_from(checked: Checked, state: &Path, origin: savepoint::Opened) -> Result<Job, Error> {
         let folder = Folder::open_as(state, &checked.pipeline.name, Some(&origin.manifest().lineage))?;
+        Ok(Job::of(checked, folder, Some(origin)))
+    }
+
+    fn of(checked: Checked, folder: Folder, origin: Option<savepoint::Opened>) -> Job {
         let store = SnapshotStore::new(&folder.checkpoints());
-        Ok(Job { checked, folder, store, warned: Once::new(), origin: Some(origin), allows_non_restored: false })
+        let budget = Budget::of_machine();
+        Job { checked, folder, store, warned: Once::new(), origin, allows_non_restored: false, budget }
     }
 
     /// Where a start from the savepoint begins.

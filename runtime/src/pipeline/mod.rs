@@ -25,6 +25,7 @@ mod writer;
 /// What a running pipeline counts.
 pub use crate::dataflow::{Metrics, NodeMetrics};
 pub use crate::guest::{Measured, MetricKind, Reason};
+pub use crate::state::Budget;
 pub use authority::{KafkaDomain, kafka_domain, kafka_domain_of};
 pub use clusters::{check_one_cluster, check_source_topics};
 pub use job::{Checked, Error as JobError, Job, Lookup};

@@ -22,6 +22,13 @@ pub(super) struct Call {
     doubtful: Vec<u32>,
 }
 
+impl Call {
+    /// The number of the last call, as entries are stamped with it.
+    pub(super) fn stamp(&self) -> u32 {
+        self.stamp
+    }
+}
+
 /// How far ahead of the look-up an entry is asked for; the index twice as far.
 const AHEAD: usize = 8;
 
@@ -166,13 +173,28 @@ impl KeyedState {
         number
     }
 
+    /// Something of this entry is about to be written: what a barrier closed and nobody has copied out is copied first.
+    #[inline(always)]
+    pub(super) fn before_write(&mut self, number: u32) {
+        if self.generations.closed_has(self.entries.get(number).listed) {
+            self.copy_out(number);
+        }
+    }
+
+    #[cold]
+    fn copy_out(&mut self, number: u32) {
+        let held = self.seal_entry(number);
+        if held != 0 {
+            count(&mut self.entries, &mut self.call.doubtful, number, held);
+        }
+    }
+
     /// Something of this entry was written.
     #[inline(always)]
     pub(super) fn changed(&mut self, number: u32, held: i32) {
         let entry = self.entries.get_mut(number);
-        if !entry.listed {
-            entry.listed = true;
-            self.dirty.push(number);
+        if !self.generations.open_has(entry.listed) {
+            entry.listed = self.generations.list(number);
         }
         if held != 0 {
             count(&mut self.entries, &mut self.call.doubtful, number, held);

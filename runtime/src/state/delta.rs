@@ -8,13 +8,13 @@ use super::options::{failed, options};
 use super::{Error, SealedState};
 
 /// Writes a delta of what several generations sealed, oldest first: of one key the newest entry counts. Returns whether
-/// there was anything to write. The file is fsynced by RocksDB.
-pub(super) fn write(sealed: &[SealedState], path: &Path) -> Result<bool, Error> {
+/// there was anything to write. The file is fsynced by RocksDB. With `filter` it can tell fast what it does not hold.
+pub(super) fn write(sealed: &[SealedState], path: &Path, filter: bool) -> Result<bool, Error> {
     let mut order = by_prefix(sealed);
     if order.is_empty() {
         return Ok(false);
     }
-    let options = options();
+    let options = options(filter);
     let mut writer = SstFileWriter::create(&options);
     writer.open(path).map_err(|e| failed("creating", path, e))?;
     let (mut from, mut asked) = (0, 0);

@@ -7,6 +7,9 @@ use super::pages;
 use super::prefetch::prefetch;
 use super::small;
 
+/// In no list of dirty entries.
+pub(super) const UNLISTED: u8 = 0;
+
 /// Keys up to this length lie in the entry: a UUID as text fits.
 const INLINE: usize = 36;
 
@@ -20,9 +23,12 @@ pub(super) struct Entry {
     pub(super) ord: u32,
     /// How many things keep the entry: values, map fields and timers, tombstones included.
     pub(super) held: u32,
-    /// It is in the list of dirty entries. Belongs to the number, not to the key: an entry may be dropped while listed.
-    pub(super) listed: bool,
+    /// The generation in whose list of dirty entries it is, or [`UNLISTED`]. Belongs to the number, not to the key: an entry
+    /// may be dropped while listed.
+    pub(super) listed: u8,
     live: bool,
+    /// The low bits of the epoch at which it was copied out last. A working set that stays within no budget ignores it.
+    pub(super) epoch: u16,
     key_len: u32,
     key: [u8; INLINE],
 }
@@ -33,12 +39,37 @@ pub(super) struct Entries {
     entries: Vec<Entry>,
     free: Vec<u32>,
     long_keys: Heap,
+    /// The low bits of the last epoch that a barrier closed.
+    pub(super) closed_epoch: u16,
+}
+
+impl Entry {
+    /// Whether it has a key now.
+    pub(super) fn is_live(&self) -> bool {
+        self.live
+    }
 }
 
 impl Entries {
     pub(super) fn new() -> Entries {
         const { assert!(size_of::<Entry>() == 64) };
-        Entries { index: Index::new(), entries: Vec::new(), free: Vec::new(), long_keys: Heap::default() }
+        Entries {
+            index: Index::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            long_keys: Heap::default(),
+            closed_epoch: 0,
+        }
+    }
+
+    /// Numbers that were ever given out.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What one takes here, beside a long key.
+    pub(super) fn entry_bytes(&self) -> usize {
+        size_of::<Entry>()
     }
 
     /// Entries that hold a key now.
@@ -116,9 +147,9 @@ impl Entries {
             inline[..4].copy_from_slice(&self.long_keys.put(key).to_ne_bytes());
         }
         let number = self.free.pop().unwrap_or(self.entries.len() as u32);
-        let listed = self.entries.get(number as usize).is_some_and(|e| e.listed);
-        let entry =
-            Entry { hash, stamp: 0, ord: 0, held: 0, listed, live: true, key_len: key.len() as u32, key: inline };
+        let listed = self.entries.get(number as usize).map_or(UNLISTED, |e| e.listed);
+        let (epoch, key_len) = (self.closed_epoch, key.len() as u32);
+        let entry = Entry { hash, stamp: 0, ord: 0, held: 0, listed, live: true, epoch, key_len, key: inline };
         match self.entries.get_mut(number as usize) {
             Some(place) => *place = entry,
             None => {

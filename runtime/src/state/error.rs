@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::settings::size;
+
 /// A failure of state or of its files.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,6 +63,15 @@ pub enum Error {
     UnknownState {
         /// `state "<name>" of node "<node>"`, or its number where the manifest does not name it.
         name: String,
+    },
+    /// State that may not leave memory has outgrown what there is for it.
+    #[error(
+        "the state is over the {} of memory that the process has for state, and `state = \"memory\"` keeps all of it there: raise --state-memory, or write `state = \"rocksdb\"`, which evicts what is not in use",
+        size::format(*limit as u64)
+    )]
+    OverBudget {
+        /// Bytes.
+        limit: usize,
     },
     /// An entry of the database that this layout cannot have.
     #[error("an entry of the state is not readable: {0}")]

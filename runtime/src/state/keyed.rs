@@ -10,7 +10,9 @@ use weir_core::key_group::KEY_GROUPS;
 
 use super::call::Call;
 use super::entries::Entries;
+use super::generation::Generations;
 use super::maps::Maps;
+use super::spill::Spill;
 use super::timers::{DueTimers, Timers};
 use super::values::Values;
 
@@ -61,9 +63,11 @@ pub struct KeyedState {
     pub(super) values: Values,
     pub(super) maps: Maps,
     pub(super) timers: Timers,
-    /// Entries that have changed since the last seal, each once.
-    pub(super) dirty: Vec<u32>,
+    /// What has changed since the last barrier, and what the one before it changed, as far as it is not copied out.
+    pub(super) generations: Generations,
     pub(super) call: Call,
+    /// How it stays within a budget of memory.
+    pub(super) spill: Option<Box<Spill>>,
 }
 
 /// A state and its number among those of its kind.
@@ -96,8 +100,9 @@ impl KeyedState {
             values: Values::new(values),
             maps: Maps::new(maps),
             timers: Timers::default(),
-            dirty: Vec::new(),
+            generations: Generations::default(),
             call: Call::default(),
+            spill: None,
         }
     }
 
@@ -147,6 +152,7 @@ impl KeyedState {
     #[inline]
     pub fn value_put(&mut self, state: usize, ord: u32, value: Option<&[u8]>) {
         let entry = self.call.entries[ord as usize];
+        self.before_write(entry);
         let held = self.values.put(entry, self.states[state].place, value);
         self.changed(entry, held);
     }
@@ -159,6 +165,7 @@ impl KeyedState {
     /// Writes a field; `None` removes it.
     pub fn map_put(&mut self, state: usize, ord: u32, field: &[u8], value: Option<&[u8]>) {
         let entry = self.call.entries[ord as usize];
+        self.before_write(entry);
         let held = self.maps.put(entry, self.states[state].place, field, value);
         self.changed(entry, held);
     }
@@ -178,6 +185,7 @@ impl KeyedState {
     /// Removes fields with first <= field < end.
     pub fn map_remove_range(&mut self, state: usize, ord: u32, first: &[u8], end: Option<&[u8]>) {
         let entry = self.call.entries[ord as usize];
+        self.before_write(entry);
         let held = self.maps.remove_range(entry, self.states[state].place, first, end);
         self.changed(entry, held);
     }
@@ -186,6 +194,7 @@ impl KeyedState {
     #[inline]
     pub fn timer_set(&mut self, ord: u32, time: i64, tag: u64) {
         let entry = self.call.entries[ord as usize];
+        self.before_write(entry);
         if let Some(held) = self.timers.set(entry, time, tag) {
             self.changed(entry, held);
         }
@@ -194,6 +203,7 @@ impl KeyedState {
     /// Unsets an event-time timer, if it is set.
     pub fn timer_unset(&mut self, ord: u32, time: i64, tag: u64) {
         let entry = self.call.entries[ord as usize];
+        self.before_write(entry);
         if let Some(held) = self.timers.unset(entry, time, tag) {
             self.changed(entry, held);
         }
@@ -230,17 +240,17 @@ impl KeyedState {
 
     /// Drops a timer outside a call, as the policy `skip` asks for. The database forgets it at the next seal.
     pub fn drop_timer(&mut self, hash: u64, key: &[u8], time: i64, tag: u64) {
-        if let Some(entry) = self.entries.find(hash, key)
-            && let Some(held) = self.timers.unset(entry, time, tag)
-        {
+        let Some(entry) = self.entries.find(hash, key) else { return };
+        self.before_write(entry);
+        if let Some(held) = self.timers.unset(entry, time, tag) {
             self.changed(entry, held);
-            self.commit_call();
         }
+        self.commit_call();
     }
 
     /// Memory of the working set, in bytes.
     pub fn bytes(&self) -> usize {
-        self.entries.bytes() + self.values.bytes() + self.maps.bytes() + self.timers.bytes() + self.dirty.capacity() * 4
+        self.entries.bytes() + self.values.bytes() + self.maps.bytes() + self.timers.bytes() + self.generations.bytes()
     }
 
     /// Values and map fields that are there.

@@ -1,9 +1,14 @@
 //! Filling the working set at a restore, from entries of the database.
 
+use rocksdb::DB;
 use weir_core::key_group::{KeyGroup, hash};
+use weir_core::record::Column;
 
 use super::keyed::{KeyedState, Kind};
-use super::{Error, key};
+use super::{Error, key, live};
+
+/// Keys that are looked up together.
+const BATCH: usize = 1_000;
 
 impl KeyedState {
     /// Whether entries of this key group with this state id belong here.
@@ -29,6 +34,38 @@ impl KeyedState {
                 self.load_under(group, &key, |state, entry| state.maps.load(entry, place, field, value))
             }
         }
+    }
+
+    /// The timers of a key group that stays in the database, and with them all else that their keys have.
+    pub(super) fn load_timers(&mut self, db: &DB, group: KeyGroup) -> Result<(), Error> {
+        let mut prefix = Vec::new();
+        key::value(&mut prefix, group, self.timers_id, &[]);
+        let (mut hashes, mut keys, mut timers) = (Vec::new(), Column::default(), Vec::new());
+        live::scan(db, &prefix, |bytes, _| {
+            let (key, _, _) = key::split_timer(key::split(bytes)?.2)?;
+            hashes.push(hash(&key));
+            keys.push(Some(&key));
+            timers.push(bytes.to_vec());
+            if timers.len() == BATCH {
+                self.load_with_timers(&mut hashes, &mut keys, &mut timers)?;
+            }
+            Ok(())
+        })?;
+        self.load_with_timers(&mut hashes, &mut keys, &mut timers)
+    }
+
+    fn load_with_timers(
+        &mut self,
+        hashes: &mut Vec<u64>,
+        keys: &mut Column,
+        timers: &mut Vec<Vec<u8>>,
+    ) -> Result<(), Error> {
+        self.load_missing(hashes, keys)?;
+        timers.iter().try_for_each(|timer| self.load(timer, &[]))?;
+        hashes.clear();
+        keys.clear();
+        timers.clear();
+        Ok(())
     }
 
     fn load_under(

@@ -189,6 +189,24 @@ impl Maps {
         -(gone.len() as i32)
     }
 
+    /// Forgets what the database holds too.
+    pub(super) fn evict(&mut self, entry: u32) {
+        let first = entry as usize * self.states;
+        for map in self.maps[first..first + self.states].iter_mut().filter_map(Option::take) {
+            self.fields -= map.fields.len();
+            self.bytes -= map.fields.iter().map(|(name, f)| name.len() + f.value.len() + FIELD_BYTES).sum::<usize>();
+        }
+    }
+
+    /// What an entry takes here, beside its fields.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.states * size_of::<Option<Box<Map>>>()
+    }
+
+    pub(super) fn field_bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn present(&self) -> usize {
         self.fields
     }

@@ -1,98 +1,72 @@
-//! Closing a generation: everything that has changed since the last seal, as entries of the database in owned buffers, so
-//! that the background side can sort and write them while the subtask goes on.
+//! Closing a generation and copying it out: everything that has changed since the barrier before, as entries of the database
+//! in owned buffers, so that the background side can sort and write them while the subtask goes on.
+//!
+//! Closing takes constant time. The copy is made between calls, a slice at a time; a call that writes to an entry which is
+//! still to be copied copies it first.
 
+use weir_core::ids::Epoch;
 use weir_core::key_group::KeyGroup;
 
+use super::entries::UNLISTED;
 use super::key;
 use super::keyed::{KeyedState, Kind};
-use super::prefetch::prefetch;
-
-/// What one subtask changed between two barriers: entries to put and entries to delete, each key at most once, unsorted.
-#[derive(Debug, Clone, Default)]
-pub struct SealedState {
-    bytes: Vec<u8>,
-    items: Vec<Item>,
-}
-
-/// The key, and behind it the value.
-#[derive(Debug, Clone, Copy)]
-struct Item {
-    at: usize,
-    key: u32,
-    value: u32,
-}
-
-/// Length of the value of an entry that is to be deleted. No value is that long: a batch ends at 2 GiB.
-const TOMBSTONE: u32 = u32::MAX;
-
-impl SealedState {
-    /// Entries, tombstones included.
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// Whether nothing has changed.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    /// Bytes of keys and values.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Entry `i`: its key, and its value or `None` where it is to be deleted.
-    pub fn get(&self, i: usize) -> (&[u8], Option<&[u8]>) {
-        let Item { at, key, value } = self.items[i];
-        let (from, to) = (at + key as usize, at + key as usize + value as usize);
-        (&self.bytes[at..from], (value != TOMBSTONE).then(|| &self.bytes[from..to]))
-    }
-
-    /// Asks for the line on which entry `i` begins.
-    pub(super) fn prefetch(&self, i: usize) {
-        prefetch(&self.bytes, self.items[i].at);
-    }
-
-    #[inline]
-    fn push(&mut self, value: Option<&[u8]>, key: impl FnOnce(&mut Vec<u8>)) {
-        let at = self.bytes.len();
-        key(&mut self.bytes);
-        let key = (self.bytes.len() - at) as u32;
-        self.bytes.extend_from_slice(value.unwrap_or_default());
-        self.items.push(Item { at, key, value: value.map_or(TOMBSTONE, |v| v.len() as u32) });
-    }
-}
+use super::sealed::SealedState;
 
 /// How far ahead of its turn the lines of an entry are asked for.
 const AHEAD: usize = 8;
+/// Entries between two questions for the time.
+const STRIDE: usize = if cfg!(test) { 1 } else { 64 };
 
 impl KeyedState {
-    /// Closes the generation. What it holds counts as stored from now on: it must reach the database, in this epoch or,
-    /// if that one is declined, together with the next.
-    pub fn seal(&mut self) -> SealedState {
-        let mut out = SealedState::default();
-        out.items.reserve(self.dirty.len());
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for (at, &number) in dirty.iter().enumerate() {
-            if let Some(&later) = dirty.get(at + AHEAD) {
+    /// A barrier: what was written until now is one generation, what is written from now on another. Between calls. Order:
+    /// the generation before has been taken.
+    pub fn close_generation(&mut self, epoch: Epoch) {
+        self.entries.closed_epoch = epoch.0 as u16;
+        self.generations.close();
+    }
+
+    /// Copies out of the closed generation until all of it is, or `is_over` says so: it is asked now and then. Between
+    /// calls. Returns whether all of it is copied.
+    pub fn copy_generation(&mut self, mut is_over: impl FnMut() -> bool) -> bool {
+        let mut until_asked = STRIDE;
+        while let Some((number, later)) = self.generations.next(AHEAD) {
+            if let Some(later) = later {
                 self.entries.prefetch(later);
                 self.values.prefetch(later);
                 self.timers.prefetch(later);
             }
-            let held = self.seal_entry(number, &mut out);
-            let entry = self.entries.get_mut(number);
-            entry.listed = false;
-            entry.held = entry.held.wrapping_add_signed(held);
-            self.entries.drop_if_empty(number);
+            if self.generations.closed_has(self.entries.get(number).listed) {
+                let held = self.seal_entry(number);
+                let entry = self.entries.get_mut(number);
+                entry.held = entry.held.wrapping_add_signed(held);
+                self.entries.drop_if_empty(number);
+            }
+            until_asked -= 1;
+            if until_asked == 0 {
+                if is_over() {
+                    break;
+                }
+                until_asked = STRIDE;
+            }
         }
-        dirty.clear();
-        self.dirty = dirty;
-        out
+        self.generations.is_copied()
     }
 
+    /// The closed generation, all of it copied. What it holds counts as stored from now on: it must reach the database, in
+    /// this epoch or, if that one is declined, together with the next.
+    pub fn take_generation(&mut self) -> SealedState {
+        debug_assert!(self.generations.is_copied(), "a generation is taken whole");
+        std::mem::take(&mut self.generations.out)
+    }
+
+    /// Copies an entry out of the closed generation. Returns by how much its `held` changes.
     #[inline]
-    fn seal_entry(&mut self, number: u32, out: &mut SealedState) -> i32 {
-        let Self { states, entries, values, maps, timers, timers_id, .. } = self;
+    pub(super) fn seal_entry(&mut self, number: u32) -> i32 {
+        let Self { states, entries, values, maps, timers, timers_id, generations, .. } = self;
+        let out = &mut generations.out;
+        let closed = entries.closed_epoch;
+        let entry = entries.get_mut(number);
+        (entry.listed, entry.epoch) = (UNLISTED, closed);
         let key = entries.key(number);
         let group = KeyGroup::of_hash(entries.get(number).hash);
         let mut held = 0;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use weir_core::ids::Epoch;
 use weir_core::key_group::hash;
 use weir_core::record::Column;
 
@@ -48,9 +49,22 @@ enum Write {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Call { keys: Vec<Bytes>, writes: Vec<Write>, commit: bool },
-    Fire { watermark: i64, max: usize, skip: bool, commit: bool, again: bool },
-    Seal,
+    Call {
+        keys: Vec<Bytes>,
+        writes: Vec<Write>,
+        commit: bool,
+    },
+    Fire {
+        watermark: i64,
+        max: usize,
+        skip: bool,
+        commit: bool,
+        again: bool,
+    },
+    /// A barrier.
+    Close,
+    /// So many entries of the closed generation are copied.
+    Copy(usize),
     Restore,
 }
 
@@ -93,7 +107,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(keys, writes, commit)| Step::Call { keys, writes, commit }),
         2 => (-4i64..7, 1..5usize, prop::bool::weighted(0.2), prop::bool::weighted(0.7), any::<bool>())
             .prop_map(|(watermark, max, skip, commit, again)| Step::Fire { watermark, max, skip, commit, again }),
-        2 => Just(Step::Seal),
+        2 => Just(Step::Close),
+        2 => (0..4usize).prop_map(Step::Copy),
         1 => Just(Step::Restore),
     ]
 }
@@ -103,6 +118,8 @@ struct Pair {
     state: KeyedState,
     database: BTreeMap<Bytes, Bytes>,
     model: Model,
+    /// What was there at the last barrier, while the generation is being copied.
+    closed: Option<Model>,
 }
 
 impl Pair {
@@ -110,7 +127,8 @@ impl Pair {
         match step {
             Step::Call { keys, writes, commit } => self.call(&keys, &writes, commit),
             Step::Fire { watermark, max, skip, commit, again } => self.fire(watermark, max, skip, commit, again),
-            Step::Seal => self.seal(),
+            Step::Close => self.close(),
+            Step::Copy(entries) => self.copy(entries),
             Step::Restore => self.restore(),
         }
         assert_eq!(self.state.entries(), self.model.values.len() + self.model.fields.len());
@@ -189,8 +207,41 @@ impl Pair {
         self.end(model, commit);
     }
 
+    fn close(&mut self) {
+        self.copy(usize::MAX);
+        self.state.close_generation(Epoch(1));
+        self.closed = Some(self.model.clone());
+    }
+
+    /// Once all of the generation is copied, the database holds what was there at the barrier, whatever was written since.
+    fn copy(&mut self, entries: usize) {
+        let mut left = entries;
+        let is_over = || {
+            left -= 1;
+            left == 0
+        };
+        if entries == 0 || !self.state.copy_generation(is_over) {
+            return;
+        }
+        let Some(closed) = self.closed.take() else { return };
+        let sealed = self.state.take_generation();
+        self.write(&sealed);
+        let mut loaded = empty();
+        for (key, value) in &self.database {
+            loaded.load(key, value).unwrap();
+        }
+        let mut pair = Pair { state: loaded, database: BTreeMap::new(), model: closed, closed: None };
+        pair.compare();
+    }
+
     fn seal(&mut self) {
-        let sealed = self.state.seal();
+        self.close();
+        self.copy(usize::MAX);
+        assert!(seal(&mut self.state).is_empty(), "a second seal finds nothing");
+        assert_eq!(self.database.len(), self.state.entries() + self.state.timers_pending());
+    }
+
+    fn write(&mut self, sealed: &SealedState) {
         let mut keys = BTreeSet::new();
         for (key, value) in (0..sealed.len()).map(|i| sealed.get(i)) {
             assert!(keys.insert(key.to_vec()), "a key is sealed once");
@@ -201,8 +252,6 @@ impl Pair {
                 None => assert!(self.database.remove(key).is_some(), "a tombstone is for what the database holds"),
             }
         }
-        assert!(self.state.seal().is_empty(), "a second seal finds nothing");
-        assert_eq!(self.database.len(), self.state.entries() + self.state.timers_pending());
     }
 
     fn restore(&mut self) {
@@ -233,6 +282,17 @@ impl Pair {
         by_key.sort_by(|a, b| a.0.cmp(&b.0));
         assert_eq!(by_key, self.model.timers.iter().cloned().collect::<Vec<_>>());
     }
+}
+
+/// A barrier, and all that it cut off.
+pub(super) fn seal(state: &mut KeyedState) -> SealedState {
+    seal_at(state, Epoch(1))
+}
+
+pub(super) fn seal_at(state: &mut KeyedState, epoch: Epoch) -> SealedState {
+    state.close_generation(epoch);
+    assert!(state.copy_generation(|| false));
+    state.take_generation()
 }
 
 /// All timers in the order in which they fire, and puts them back.
@@ -323,7 +383,7 @@ proptest! {
 
     #[test]
     fn any_sequence_of_calls_seals_and_restores_equals_the_model(steps in prop::collection::vec(step(), 1..40)) {
-        let mut pair = Pair { state: empty(), database: BTreeMap::new(), model: Model::default() };
+        let mut pair = Pair { state: empty(), database: BTreeMap::new(), model: Model::default(), closed: None };
         steps.into_iter().for_each(|step| pair.take(step));
         pair.restore();
     }
@@ -352,7 +412,7 @@ fn keys_that_hold_nothing_are_gone_after_the_call() {
         assert_eq!(state.keys(), 0);
     }
     assert!(state.bytes() < 100_000, "{}", state.bytes());
-    assert!(state.seal().is_empty(), "what never reached a seal leaves nothing");
+    assert!(seal(&mut state).is_empty(), "what never reached a seal leaves nothing");
 }
 
 #[test]
@@ -362,16 +422,16 @@ fn a_cleared_value_of_the_database_leaves_one_tombstone_and_then_nothing() {
     state.value_put(0, 0, Some(b"1"));
     state.timer_set(0, 5, 0);
     state.commit_call();
-    assert_eq!(state.seal().len(), 2);
+    assert_eq!(seal(&mut state).len(), 2);
     call_over(&mut state, &[b"a"]);
     state.value_put(0, 0, None);
     state.timer_unset(0, 5, 0);
     state.commit_call();
     assert_eq!(state.keys(), 1, "the tombstones are still to be written");
-    let sealed = state.seal();
+    let sealed = seal(&mut state);
     assert_eq!((0..sealed.len()).filter(|i| sealed.get(*i).1.is_none()).count(), 2);
     assert_eq!(state.keys(), 0);
-    assert!(state.seal().is_empty());
+    assert!(seal(&mut state).is_empty());
 }
 
 #[test]

@@ -284,6 +284,16 @@ impl Timers {
         held
     }
 
+    /// Whether the entry has a timer, or one whose end is still to be written.
+    pub(super) fn has_any(&self, entry: u32) -> bool {
+        self.lists.get(entry as usize).is_some_and(|list| list.len > 0)
+    }
+
+    /// What an entry takes here at most, with the few timers that a key mostly has.
+    pub(super) fn entry_bytes(&self) -> usize {
+        if self.lists.is_empty() { 0 } else { size_of::<List>() }
+    }
+
     pub(super) fn pending(&self) -> usize {
         self.pending
     }

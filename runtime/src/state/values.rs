@@ -163,6 +163,27 @@ impl Values {
         i32::from(cell.holds()) - i32::from(held)
     }
 
+    /// Forgets what the database holds too.
+    pub(super) fn evict(&mut self, entry: u32) {
+        let first = entry as usize * self.states;
+        for cell in &mut self.cells[first..first + self.states] {
+            self.present -= usize::from(cell.flags & PRESENT != 0);
+            if let Some(block) = cell.block() {
+                self.heap.free(block);
+            }
+            *cell = VACANT;
+        }
+    }
+
+    /// What an entry takes here, beside long values.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.states * size_of::<Cell>()
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.heap.bytes()
+    }
+
     pub(super) fn present(&self) -> usize {
         self.present
     }

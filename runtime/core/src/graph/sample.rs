@@ -13,6 +13,7 @@ pub(super) fn name(text: &str) -> Name {
 /// Generator sources, path operators, file sinks. An input is `node` or `node.port`; `port=node` names the input.
 pub(super) fn pipeline(sources: &[&str], nodes: &[(&str, &[&str])], sinks: &[(&str, &[&str])]) -> Pipeline {
     Pipeline {
+        state: Backend::default(),
         name: name("sample"),
         checkpoint: Checkpoint::default(),
         restart: Default::default(),

@@ -34,6 +34,9 @@ impl OperatorNode {
         let state = self.instance.state();
         self.metrics.state_bytes.set(state.bytes() as u64);
         self.metrics.timers.set(state.timers_pending() as u64);
+        let spilled = state.spilled();
+        self.metrics.state_evicted.set(spilled.evicted);
+        self.metrics.state_missed.set(spilled.missed);
         self.firing = None;
         self.emit_mark(Mark::Watermark(to), emit)
     }

@@ -61,8 +61,10 @@ pub struct OperatorNode {
     due: DueTimers,
     out: Packet,
     faults: Vec<(usize, String)>,
-    /// What the last barrier sealed, with its epoch.
-    cut: Option<(Epoch, NodeSnapshot, SealedState)>,
+    /// The last barrier, while what it closed is not yet taken.
+    cut: Option<(Epoch, NodeSnapshot)>,
+    /// Some of what it closed is still to be copied.
+    copying: bool,
     /// The watermark whose timers are being fired. They may emit more than there is room for: then the rest waits, and all
     /// that comes in behind it.
     firing: Option<i64>,
@@ -89,6 +91,7 @@ impl OperatorNode {
             out: Packet::default(),
             faults: Vec::new(),
             cut: None,
+            copying: false,
             firing: None,
             calls_left: 0,
         }
@@ -104,11 +107,22 @@ impl OperatorNode {
 
     /// The epoch of the barrier that has passed and is not yet reported.
     pub(super) fn cut(&self) -> Option<Epoch> {
-        self.cut.as_ref().map(|(epoch, ..)| *epoch)
+        self.cut.as_ref().map(|(epoch, _)| *epoch)
     }
 
-    pub(super) fn take_cut(&mut self) -> Option<(Epoch, NodeSnapshot, SealedState)> {
-        self.cut.take()
+    /// All of it must be copied.
+    pub(super) fn take_cut(&mut self) -> Option<(NodeSnapshot, SealedState)> {
+        self.cut.take().map(|(_, node)| (node, self.instance.state().take_generation()))
+    }
+
+    /// Whether what a barrier closed is still to be copied.
+    pub(super) fn is_copying(&self) -> bool {
+        self.copying
+    }
+
+    /// Copies it until it is done or the slice is over.
+    pub(super) fn copy(&mut self, is_over: impl FnMut() -> bool) {
+        self.copying = !self.instance.state().copy_generation(is_over);
     }
 
     /// Whether it waits for room in the middle of a watermark.
@@ -173,10 +187,11 @@ impl OperatorNode {
             Event::Watermark(to) => self.on_watermark(to, emit),
             Event::Idle => self.emit_mark(Mark::Idle, emit),
             Event::Aligned(epoch) => {
-                // Order: the barrier goes on before the own snapshot, so that the nodes behind align while this one seals.
+                // Order: the barrier goes on before the own snapshot, so that the nodes behind align while this one copies.
                 self.emit_mark(Mark::Barrier(epoch), emit)?;
                 let node = NodeSnapshot { states: Default::default(), watermark: self.gate.watermark() };
-                self.cut = Some((epoch, node, self.instance.state().seal()));
+                self.instance.state().close_generation(epoch);
+                (self.cut, self.copying) = (Some((epoch, node)), true);
                 crate::crash::point("state.sealed");
                 Ok(())
             }
@@ -189,6 +204,12 @@ impl OperatorNode {
         (0..self.metrics.ports.len()).try_for_each(|port| emit(port, Flow::Mark(mark)).map(drop))
     }
 
+    /// What was evicted of these keys is brought back before the guest is called.
+    fn admit(&mut self, keyed: &Keyed) -> Result<(), Error> {
+        let admitted = self.instance.state().admit(&keyed.hashes, &keyed.keys);
+        admitted.map_err(|source| Error::State { node: self.settings.node.clone(), source })
+    }
+
     fn on_packet(&mut self, input: u32, packet: &mut Packet, emit: &mut Emit<'_>) -> Result<(), Error> {
         self.metrics.records_in.add(packet.batch.len() as u64);
         let Some(by) = self.settings.keys[input as usize].clone() else {
@@ -196,6 +217,7 @@ impl OperatorNode {
         };
         if let Some(index) = packet.known_at(&by) {
             // Taken out and put back: the packet may go to other nodes too.
+            self.admit(&packet.keyed[index])?;
             let mut keyed = Some(std::mem::take(&mut packet.keyed[index]));
             let result = self.run(input, &mut packet.batch, &mut keyed, emit);
             packet.keyed[index] = keyed.unwrap_or_default();
@@ -204,6 +226,7 @@ impl OperatorNode {
         let mut keyed = std::mem::take(&mut self.keyed);
         let mut faults = std::mem::take(&mut self.faults);
         extract_keys(&packet.batch, &by, &mut self.extractors[input as usize], &mut keyed, &mut faults);
+        self.admit(&keyed)?;
         if faults.is_empty() {
             let mut some = Some(keyed);
             let result = self.run(input, &mut packet.batch, &mut some, emit);

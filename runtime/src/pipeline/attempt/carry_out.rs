@@ -24,6 +24,7 @@ use crate::pipeline::job::Job;
 use crate::pipeline::status::{Checkpointed, State, Status};
 use crate::pipeline::wishes::Wishes;
 use crate::pipeline::writer::{From, WriteJob, Writer};
+use crate::state;
 
 /// A checkpoint that is under way, for the status.
 struct InFlight {
@@ -108,6 +109,8 @@ impl<'a> Attempt<'a> {
                     dataflow::Error::Record { .. } | dataflow::Error::Guest { .. } => Class::Guest,
                     dataflow::Error::Bug(_) => Class::Bug,
                     dataflow::Error::Connector { .. } => Class::Transient,
+                    dataflow::Error::State { source: state::Error::OverBudget { .. }, .. } => Class::Halt,
+                    dataflow::Error::State { .. } => Class::Io,
                 };
                 let why = error.to_string();
                 Some(Fact::Failed(match error {

@@ -27,6 +27,7 @@ use super::status::State;
 use crate::crash;
 use crate::registry::Registry;
 use crate::settings::Diagnostics;
+use crate::state::Budget;
 
 /// Why a wish was refused.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,8 @@ struct Inner {
     data: PathBuf,
     records: Records,
     registry: Arc<Registry>,
+    /// Memory for the state of all pipelines.
+    budget: Arc<Budget>,
     entries: Mutex<BTreeMap<Name, Entry>>,
     /// Pipelines whose record cannot be read, as the start found them.
     damaged: BTreeMap<Name, Damaged>,
@@ -97,7 +100,12 @@ struct Inner {
 
 impl Manager {
     /// Opens what is kept below `DIR` and starts what was running.
-    pub fn open(data: &Path, registry: Arc<Registry>, open_door: OpenDoor) -> Result<Manager, Error> {
+    pub fn open(
+        data: &Path,
+        registry: Arc<Registry>,
+        budget: Arc<Budget>,
+        open_door: OpenDoor,
+    ) -> Result<Manager, Error> {
         let (records, Found { whole, damaged }) = Records::open(data)?;
         damaged.iter().for_each(|damaged| tracing::error!("{damaged}"));
         let manager = Manager(Arc::new(Inner {
@@ -105,6 +113,7 @@ impl Manager {
             data: data.to_owned(),
             records,
             registry,
+            budget,
             entries: Mutex::default(),
             damaged: damaged.into_iter().filter_map(|damaged| Some((damaged.name.clone()?, damaged))).collect(),
             is_shutting_down: AtomicBool::new(false),

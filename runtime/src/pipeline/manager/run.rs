@@ -1,6 +1,8 @@
 //! The thread of one pipeline of a server: waits for what ran before it, checks what nobody checked yet, runs the service,
 //! and keeps that a bounded pipeline has ended. Between two steps the newest wish counts, which is the entry's record.
 
+use std::sync::Arc;
+
 use weir_core::domain::Class;
 
 use super::check::check;
@@ -46,7 +48,8 @@ impl Manager {
             }
         };
         match checked.and_then(|checked| Job::open(checked, &state).map_err(|e| e.to_string())) {
-            Ok(job) => {
+            Ok(mut job) => {
+                job.budget = Arc::clone(&self.0.budget);
                 let (service, handle) = Service::new(job, Settings::default());
                 // Stopped or applied again while it was being checked: the newer wish counts.
                 let is_wanted = self.update(record, |entry| {

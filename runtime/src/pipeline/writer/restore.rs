@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use weir_core::checkpoint::manifest::{Manifest, SnapshotRef, SourcePositions, StateId};
 use weir_core::domain::{Class, Failure};
+use weir_core::graph::spec::Backend;
 use weir_core::ids::{Name, Token};
 use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 
@@ -14,7 +16,7 @@ use crate::guest::Descriptor;
 use crate::pipeline::job::Job;
 use crate::pipeline::savepoint;
 use crate::pipeline::snapshot_store::Snapshot;
-use crate::state::{Database, KeyedState, Kind, StateSpec};
+use crate::state::{Database, KeyedState, Kind, Live, Restoring, StateSpec};
 
 /// How a node's timers are called among its states. No declared state can have this name.
 pub(in crate::pipeline) const TIMERS: &str = "@timers";
@@ -78,26 +80,31 @@ pub(super) fn load(
     token: Token,
 ) -> Result<(Database, Restored), Failure> {
     let manifest = snapshot.map(|snapshot| &snapshot.manifest);
-    let mut states = BTreeMap::new();
+    let (mut states, live) = (BTreeMap::new(), Arc::new(Live::default()));
+    let spills = job.pipeline().state == Backend::RocksDb;
     for (node, operator) in &job.checked.operators {
         let watermark = manifest.and_then(|m| m.nodes.get(node)).map_or(i64::MIN, |node| node.watermark);
         let parallelism = job.pipeline().node(node.as_str()).map_or(1, |node| node.parallelism);
         let subtask = |subtask| {
             let groups = KeyGroup::range(subtask, parallelism);
-            Some(keyed_state(operator.descriptor(), groups, |state| ids[node][state].id))
+            let mut state = keyed_state(operator.descriptor(), groups, |state| ids[node][state].id);
+            state.keep_within(&job.budget, spills.then(|| Arc::clone(&live)));
+            Some(state)
         };
         states.insert(node.clone(), ((0..parallelism).map(subtask).collect::<Vec<_>>(), watermark));
     }
-    let (files, live) = (job.folder.files(), job.folder.live());
+    let (files, dir) = (job.folder.files(), job.folder.live());
     let database = match snapshot {
-        None => Database::create(&files, &live, token),
+        None => Database::create(&files, &dir, token, live),
         Some(snapshot) => {
             let mut nodes: Vec<&mut KeyedState> =
                 states.values_mut().flat_map(|(states, _)| states).flatten().collect();
-            Database::restore(&files, &live, token, &snapshot.files, &mut nodes, |id| match dropped.contains(&id) {
+            let stray = |id| match dropped.contains(&id) {
                 true => Ok(()),
                 false => Err(snapshot.manifest.name_of_state(id).unwrap_or_else(|| format!("a state with id {id}"))),
-            })
+            };
+            let at = (snapshot.manifest.epoch, &snapshot.files);
+            Database::restore(&files, &dir, token, live, at, Restoring { nodes: &mut nodes, stray: &stray })
         }
     };
     let database = database.map_err(|e| failure(&e))?;

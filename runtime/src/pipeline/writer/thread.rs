@@ -55,7 +55,7 @@ impl Worker {
                     if let Err(e) = self.store.mark_committed(&snapshot) {
                         tracing::warn!("{e}");
                     }
-                    match self.database.fold() {
+                    match self.database.settle() {
                         Ok(_) => {}
                         // The chain stays as it is; a later epoch tries again.
                         Err(e @ Error::NoSpace { .. }) => tracing::warn!("no new base: {e}"),
@@ -89,7 +89,7 @@ impl Worker {
             self.parts.push((epoch, part));
         }
         let before = self.database.files().deltas.len();
-        let state = self.database.write(sealed)?;
+        let state = self.database.write(epoch, sealed)?;
         bytes += state.deltas.iter().skip(before).map(|file| file.bytes).sum::<u64>();
         for (name, node) in &mut nodes {
             node.states = self.ids.get(name).cloned().unwrap_or_default();

@@ -10,7 +10,7 @@ mod restart;
 mod table;
 mod time;
 
-use weir_core::graph::spec::{Checkpoint, Guarantee, OnCancel, OnError, Pipeline, RECORD_BYTES_MAX, VERSION};
+use weir_core::graph::spec::{Backend, Checkpoint, Guarantee, OnCancel, OnError, Pipeline, RECORD_BYTES_MAX, VERSION};
 use weir_core::ids::Name;
 
 use field::Field;
@@ -22,6 +22,8 @@ use super::tree::Tree;
 
 /// Sources, nodes and sinks that a file may have, each: far above what anyone writes, and a bound for what is quadratic.
 const ENTRIES_MAX: usize = 1_000;
+
+const BACKENDS: [(&str, Option<Backend>); 2] = [("rocksdb", Some(Backend::RocksDb)), ("memory", Some(Backend::Memory))];
 
 /// What all readers share.
 pub(super) struct Reader<'a> {
@@ -47,6 +49,7 @@ pub(super) fn pipeline(
     version(&mut table, &mut reader);
     let name = table.required(&mut reader, "name", "name = \"NAME\"").and_then(|f| f.name(&mut reader));
     let checkpoint = table.field("checkpoint").map(|f| checkpoint(f, &mut reader)).unwrap_or_default();
+    let state = table.field("state").and_then(|f| f.choice(&mut reader, &BACKENDS)).unwrap_or_default();
     let restart = table.field("restart").map(|f| restart::restart(f, &mut reader)).unwrap_or_default();
     if let Some(field) = table.field("limits") {
         reader.record_bytes_max = ends::record_limit(field, &mut reader);
@@ -59,7 +62,7 @@ pub(super) fn pipeline(
     let sinks = entries(&mut table, &mut reader, "sinks", ends::sink);
     table.later(&mut reader, "tests", "tests in the pipeline file");
     table.finish(&mut reader);
-    Some(Pipeline { name: name?, checkpoint, restart, sources: sources?, nodes: nodes?, sinks: sinks? })
+    Some(Pipeline { name: name?, state, checkpoint, restart, sources: sources?, nodes: nodes?, sinks: sinks? })
 }
 
 fn version(table: &mut Table<'_>, reader: &mut Reader<'_>) {

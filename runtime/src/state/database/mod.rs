@@ -1,22 +1,24 @@
 //! The durable side of one pipeline's state: a chain of a base and deltas in `checkpoints/files/`, and behind it a live
 //! RocksDB that makes the next base. Owned by the pipeline's snapshot thread; every call blocks. Knows no manifest.
 //!
-//! The commit path writes one delta an epoch and nothing else. The live database only serves to fold deltas into a base,
-//! away from that path; it is thrown away at every start, so it needs no log.
+//! The commit path writes one delta an epoch and nothing else. The live database serves to fold deltas into a base, away from
+//! that path, and holds what was evicted from memory; it is thrown away at every start, so it needs no log.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, IngestExternalFileOptions, IteratorMode, ReadOptions};
+use rocksdb::{DB, IngestExternalFileOptions};
 use weir_core::checkpoint::manifest::{FileRef, StateFiles};
-use weir_core::ids::Token;
+use weir_core::ids::{Epoch, Token};
+use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 
 use super::files::{Files, VerifiedFiles, list_dir};
-use super::options::{failed_live, options};
-use super::{Error, KeyedState, SealedState, delta, key};
+use super::options::failed_live;
+use super::{Error, KeyedState, Live, SealedState, delta, key, live};
 use crate::crash;
 
 /// More deltas than this make a new base.
@@ -28,59 +30,89 @@ const DELTA_BYTES_MIN: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Database {
     files: Files,
-    live: PathBuf,
-    db: Option<DB>,
+    /// Where live databases lie: a new one each time that one had to be given up.
+    dir: PathBuf,
+    places: u32,
+    /// The one that is open, with those who read from it.
+    live: Arc<Live>,
+    /// Whether it is as good as the chain, up to `ingested`; else a new one is made before it is used again.
+    is_sound: bool,
+    /// A new one is laid out and not yet opened.
+    is_placed: bool,
     /// What the next manifest names, beside the delta that is still to come.
     chain: StateFiles,
     /// How many of the chain's deltas the live database has.
     ingested: usize,
     /// Sealed generations of declined epochs: the next delta holds them too.
     declined: Vec<SealedState>,
+    /// The epoch up to which the chain has everything.
+    written: Epoch,
+}
+
+/// What a snapshot is restored into.
+pub struct Restoring<'a, 'b> {
+    /// The working sets of all subtasks.
+    pub nodes: &'a mut [&'b mut KeyedState],
+    /// Decides about entries of a state id that nobody declares: they are left out, or the restore fails with the name that
+    /// it gives.
+    pub stray: &'a dyn Fn(u16) -> Result<(), String>,
 }
 
 impl Database {
-    /// An empty one, for a first start. `files` is `checkpoints/files/`, `live` is thrown away and made anew.
-    pub fn create(files: &Path, live: &Path, token: Token) -> Result<Database, Error> {
-        Database::over(files, live, token, StateFiles::default())
+    /// An empty one, for a first start. `files` is `checkpoints/files/`, `dir` is thrown away and made anew; `live` is the
+    /// door for those who read.
+    pub fn create(files: &Path, dir: &Path, token: Token, live: Arc<Live>) -> Result<Database, Error> {
+        Database::over(files, dir, token, live, StateFiles::default())
     }
 
-    /// Rebuilds the live database from a snapshot and fills the working sets from it. `stray` decides about entries of a
-    /// state id that nobody here declares: they are left out, or the restore fails with the name that it gives. `live` is thrown away and made anew; a database of an
-    /// earlier attempt in this process is dropped before.
+    /// Rebuilds the live database from a snapshot of this epoch and fills the working sets from it, as far as their budget
+    /// goes; the rest stays in the database. A database of an earlier attempt in this process is dropped before.
     pub fn restore(
         files: &Path,
-        live: &Path,
+        dir: &Path,
         token: Token,
-        snapshot: &VerifiedFiles,
-        nodes: &mut [&mut KeyedState],
-        stray: impl Fn(u16) -> Result<(), String>,
+        live: Arc<Live>,
+        (epoch, snapshot): (Epoch, &VerifiedFiles),
+        into: Restoring<'_, '_>,
     ) -> Result<Database, Error> {
-        let mut database = Database::over(files, live, token, snapshot.files().clone())?;
+        let mut database = Database::over(files, dir, token, live, snapshot.files().clone())?;
+        database.written = epoch;
+        into.nodes.iter_mut().for_each(|node| node.restored_at(epoch));
         if database.chain != StateFiles::default() {
             database.place()?;
             crash::point("restore.files_linked");
-            database.open()?;
+            database.ingest()?;
             crash::point("restore.db_opened");
-            database.load(nodes, stray)?;
+            database.load(into)?;
         }
         Ok(database)
     }
 
-    fn over(files: &Path, live: &Path, token: Token, chain: StateFiles) -> Result<Database, Error> {
+    fn over(files: &Path, dir: &Path, token: Token, live: Arc<Live>, chain: StateFiles) -> Result<Database, Error> {
         fs::create_dir_all(files).map_err(|e| Error::write("creating", files, e))?;
-        empty_dir(live)?;
-        let files = Files::new(files, token);
-        Ok(Database { files, live: live.to_owned(), db: None, chain, ingested: 0, declined: Vec::new() })
+        empty_dir(dir)?;
+        Ok(Database {
+            files: Files::new(files, token),
+            dir: dir.to_owned(),
+            places: 0,
+            live,
+            is_sound: false,
+            is_placed: false,
+            chain,
+            ingested: 0,
+            declined: Vec::new(),
+            written: Epoch(0),
+        })
     }
 
     /// Writes the delta of an epoch from what its subtasks sealed, and returns what the epoch's manifest names. The files
     /// are fsynced; their names become durable by [`Database::sync`] or by `SnapshotStore::prepare`.
     ///
     /// On [`Error::NoSpace`] the epoch is declined: nothing is lost, the next delta holds what was sealed.
-    pub fn write(&mut self, sealed: Vec<SealedState>) -> Result<StateFiles, Error> {
+    pub fn write(&mut self, epoch: Epoch, sealed: Vec<SealedState>) -> Result<StateFiles, Error> {
         self.declined.extend(sealed);
         let temporary = self.files.temporary();
-        let written = delta::write(&self.declined, &temporary).and_then(|any| {
+        let written = delta::write(&self.declined, &temporary, self.live.is_wanted()).and_then(|any| {
             crash::point("state.written");
             any.then(|| self.files.keep(&temporary)).transpose()
         });
@@ -88,6 +120,7 @@ impl Database {
             Ok(file) => {
                 self.declined.clear();
                 self.chain.deltas.extend(file);
+                self.written = epoch;
                 crash::point("snapshot.linked");
                 Ok(self.chain.clone())
             }
@@ -98,21 +131,21 @@ impl Database {
         }
     }
 
-    /// Behind the commit: now and then folds the deltas into a new base, which the next manifest names. Returns whether
-    /// it did. On [`Error::NoSpace`] the chain stays as it is, and a later call tries again.
-    pub fn fold(&mut self) -> Result<bool, Error> {
+    /// Behind the commit: where somebody reads from the live database, brings it up to date; now and then folds the deltas
+    /// into a new base, which the next manifest names. Returns whether it did. On [`Error::NoSpace`] the chain stays as it
+    /// is, and a later call tries again.
+    pub fn settle(&mut self) -> Result<bool, Error> {
         let size = |files: &mut dyn Iterator<Item = &FileRef>| files.map(|f| f.bytes).sum::<u64>();
         let (base, deltas) = (size(&mut self.chain.base.values()), size(&mut self.chain.deltas.iter()));
-        if self.chain.deltas.len() <= DELTAS_MAX && deltas <= DELTA_BYTES_MIN.max(base / 2) {
+        let folds = self.chain.deltas.len() > DELTAS_MAX || deltas > DELTA_BYTES_MIN.max(base / 2);
+        if !folds && !self.live.is_wanted() {
             return Ok(false);
         }
-        let placed = if self.db.is_none() { self.place() } else { Ok(()) };
-        let folded = placed.and_then(|()| self.open()).and_then(|()| self.give_base());
-        if folded.is_err() {
-            // What RocksDB was doing when the disk filled up is not worth asking: it starts again from the chain.
-            self.db = None;
-        }
-        folded.map(|()| true)
+        let settled = self.ingest().and_then(|()| if folds { self.give_base() } else { Ok(()) });
+        // What RocksDB was doing when the disk filled up is not worth asking: a new one starts again from the chain. Who
+        // reads from the old one may go on.
+        self.is_sound &= settled.is_ok();
+        settled.map(|()| folds)
     }
 
     /// What the next manifest will name, beside its own delta. None of it may be retired.
@@ -125,54 +158,56 @@ impl Database {
         self.files.sync()
     }
 
-    /// Lays out the base for a database that is not open.
+    /// Where the newest live database lies.
+    fn place_of_live(&self) -> PathBuf {
+        self.dir.join(format!("db-{}", self.places))
+    }
+
+    /// Lays out the base for a new live database.
     fn place(&mut self) -> Result<(), Error> {
-        let db = self.live.join("db");
-        empty_dir(&self.live)?;
-        fs::create_dir(&db).map_err(|e| Error::write("creating", &db, e))?;
+        self.places += 1;
+        let db = self.place_of_live();
+        empty_dir(&db)?;
         for (name, file) in &self.chain.base {
             let (from, to) = (self.files.path(file), db.join(name));
             // RocksDB never changes a table file; the others it appends to.
             let placed = if is_table(name) { fs::hard_link(&from, &to) } else { fs::copy(&from, &to).map(drop) };
             placed.map_err(|e| Error::write("placing", &to, e))?;
         }
-        self.ingested = 0;
+        self.is_placed = true;
         Ok(())
     }
 
-    /// Brings the live database, whose base is laid out, up to the end of the chain.
-    fn open(&mut self) -> Result<(), Error> {
-        let db = match self.db.take() {
-            Some(db) => db,
-            None => {
-                let path = self.live.join("db");
-                DB::open(&options(), &path).map_err(|e| failed_live("opening", &path, e))?
+    /// Brings the live database up to the end of the chain; makes a new one where there is none, or none that is sound.
+    fn ingest(&mut self) -> Result<(), Error> {
+        if !self.is_sound {
+            if !self.is_placed {
+                self.place()?;
             }
-        };
-        let db = self.db.insert(db);
-        let mut link = IngestExternalFileOptions::default();
-        link.set_move_files(true);
-        for file in &self.chain.deltas[self.ingested..] {
-            let (from, to) = (self.files.path(file), self.live.join("delta.sst"));
-            // A link of our own is moved: the stored file keeps its name. RocksDB leaves its content alone.
-            fs::hard_link(&from, &to).map_err(|e| Error::write("linking", &to, e))?;
-            db.ingest_external_file_opts(&link, vec![&to]).map_err(|e| failed_live("ingesting", &from, e))?;
-            if let Err(e) = fs::remove_file(&to)
-                && e.kind() != io::ErrorKind::NotFound
-            {
-                return Err(Error::write("removing", &to, e));
-            }
-            self.ingested += 1;
+            self.is_placed = false;
+            let path = self.place_of_live();
+            let db = live::open(&path)?;
+            ingest(&db, &self.files, &self.chain.deltas, &self.dir)?;
+            let old = self.places - 1;
+            self.live.replace(Some(db));
+            remove_dir(&self.dir.join(format!("db-{old}")))?;
+            (self.is_sound, self.ingested) = (true, self.chain.deltas.len());
+        } else if let Some(db) = self.live.read().as_ref() {
+            ingest(db, &self.files, &self.chain.deltas[self.ingested..], &self.dir)?;
+            self.ingested = self.chain.deltas.len();
         }
+        self.live.set_ingested(self.written);
         Ok(())
     }
 
     /// A snapshot of the live database becomes the base. Tables that the base before had are not hashed again.
     fn give_base(&mut self) -> Result<(), Error> {
-        let db = self.db.as_ref().expect("a base is given by an open database");
-        let path = self.live.join("base");
+        let path = self.dir.join("base");
         remove_dir(&path)?;
+        let live = self.live.read();
+        let db = live.as_ref().expect("a base is given by an open database");
         let taken = Checkpoint::new(db).and_then(|c| c.create_checkpoint(&path));
+        drop(live);
         taken.map_err(|e| failed_live("taking a snapshot into", &path, e))?;
         let mut base = BTreeMap::new();
         // Without a log there is nothing in its files.
@@ -191,27 +226,65 @@ impl Database {
         remove_dir(&path)
     }
 
-    fn load(&self, nodes: &mut [&mut KeyedState], stray: impl Fn(u16) -> Result<(), String>) -> Result<(), Error> {
-        let db = self.db.as_ref().expect("restore has opened the database");
-        let mut read = ReadOptions::default();
-        read.fill_cache(false);
-        read.set_readahead_size(2 << 20);
-        // Entries come sorted by key group and state: mostly the node of the entry before is asked.
-        let mut at = 0;
-        for entry in db.iterator_opt(IteratorMode::Start, read) {
-            let (key, value) = entry.map_err(|e| failed_live("reading", &self.live, e))?;
-            let (group, id, _) = key::split(&key)?;
-            if !nodes.get(at).is_some_and(|n| n.owns(group, id)) {
-                let Some(owner) = nodes.iter().position(|n| n.owns(group, id)) else {
-                    stray(id).map_err(|name| Error::UnknownState { name })?;
-                    continue;
-                };
-                at = owner;
+    /// Group by group, until the working sets have filled their budget: the groups behind stay in the database, but for what
+    /// has timers.
+    fn load(&self, Restoring { nodes, stray }: Restoring<'_, '_>) -> Result<(), Error> {
+        // Read twice at once below, by this thread: nobody waits to write yet.
+        let guard = self.live.read();
+        let db = guard.as_ref().expect("restore has opened the database");
+        let mut is_filled = false;
+        for group in (0..KEY_GROUPS).map(KeyGroup) {
+            is_filled = is_filled || nodes.iter_mut().any(|node| node.is_filled());
+            if !is_filled {
+                load_group(db, group, nodes, stray)?;
+                continue;
             }
-            nodes[at].load(&key, &value)?;
+            for node in nodes.iter_mut().filter(|node| node.owns(group, node.timers_id())) {
+                node.leave_out(group)?;
+                node.load_timers(db, group)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Everything of a key group into the working sets.
+fn load_group(
+    db: &DB,
+    group: KeyGroup,
+    nodes: &mut [&mut KeyedState],
+    stray: &dyn Fn(u16) -> Result<(), String>,
+) -> Result<(), Error> {
+    // Entries come sorted by state: mostly the node of the entry before is asked.
+    let mut at = 0;
+    live::scan(db, &group.0.to_be_bytes(), |key, value| {
+        let (_, id, _) = key::split(key)?;
+        if !nodes.get(at).is_some_and(|n| n.owns(group, id)) {
+            let Some(owner) = nodes.iter().position(|n| n.owns(group, id)) else {
+                return stray(id).map_err(|name| Error::UnknownState { name });
+            };
+            at = owner;
+        }
+        nodes[at].load(key, value)
+    })
+}
+
+/// Takes deltas into a live database, oldest first.
+fn ingest(db: &DB, files: &Files, deltas: &[FileRef], dir: &Path) -> Result<(), Error> {
+    let mut options = IngestExternalFileOptions::default();
+    options.set_move_files(true);
+    for file in deltas {
+        let (from, to) = (files.path(file), dir.join("delta.sst"));
+        // A link of our own is moved: the stored file keeps its name. RocksDB leaves its content alone.
+        fs::hard_link(&from, &to).map_err(|e| Error::write("linking", &to, e))?;
+        db.ingest_external_file_opts(&options, vec![&to]).map_err(|e| failed_live("ingesting", &from, e))?;
+        if let Err(e) = fs::remove_file(&to)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            return Err(Error::write("removing", &to, e));
+        }
+    }
+    Ok(())
 }
 
 fn is_table(name: &str) -> bool {

@@ -7,9 +7,25 @@ use tempfile::{TempDir, tempdir};
 use weir_core::key_group::hash;
 
 use super::*;
+use crate::state::tests::seal;
 use crate::state::{Kind, StateSpec, verify};
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn create(dir: &Path) -> Database {
+    Database::create(&dir.join("files"), &dir.join("live"), Token(1), Arc::default()).unwrap()
+}
+
+/// Restores into working sets without a budget.
+fn restore(
+    (files, live): (&Path, &Path),
+    token: Token,
+    snapshot: &VerifiedFiles,
+    nodes: &mut [&mut KeyedState],
+    stray: impl Fn(u16) -> Result<(), String>,
+) -> Result<Database, Error> {
+    Database::restore(files, live, token, Arc::default(), (Epoch(1), snapshot), Restoring { nodes, stray: &stray })
+}
 
 fn node(first_id: u16) -> KeyedState {
     let spec = |name: &str, kind, id| StateSpec { name: name.into(), kind, version: 1, id };
@@ -32,7 +48,7 @@ impl Pipeline {
     }
 
     fn start_in(dir: TempDir) -> Pipeline {
-        let database = Database::create(&dir.path().join("files"), &dir.path().join("live"), Token(1)).unwrap();
+        let database = create(dir.path());
         Pipeline {
             dir,
             token: Token(1),
@@ -53,7 +69,7 @@ impl Pipeline {
     /// One epoch in which each node writes under each key.
     fn epoch(&mut self, writes: &[(u8, Option<Vec<u8>>)]) -> StateFiles {
         let sealed = self.seal(writes);
-        let files = self.database().write(sealed).unwrap();
+        let files = self.database().write(Epoch(1), sealed).unwrap();
         self.database().sync().unwrap();
         files
     }
@@ -72,7 +88,7 @@ impl Pipeline {
                 node.commit_call();
             }
         }
-        let sealed: Vec<SealedState> = self.nodes.iter_mut().map(KeyedState::seal).collect();
+        let sealed: Vec<SealedState> = self.nodes.iter_mut().map(seal).collect();
         for (key, value) in sealed.iter().flat_map(|s| (0..s.len()).map(|i| s.get(i))) {
             match value {
                 Some(value) => self.expected.insert(key.to_vec(), value.to_vec()),
@@ -90,11 +106,10 @@ impl Pipeline {
         let [a, b] = &mut self.nodes;
         let (files, live) = (self.dir.path().join("files"), self.dir.path().join("live"));
         self.database = None;
-        self.database = Some(
-            Database::restore(&files, &live, self.token, &verified, &mut [a, b], |id| Err(id.to_string())).unwrap(),
-        );
+        self.database =
+            Some(restore((&files, &live), self.token, &verified, &mut [a, b], |id| Err(id.to_string())).unwrap());
         assert_eq!(entries(&self.nodes), self.expected);
-        assert!(self.nodes.iter_mut().all(|n| n.seal().is_empty()), "what was restored is not dirty");
+        assert!(self.nodes.iter_mut().all(|n| seal(n).is_empty()), "what was restored is not dirty");
     }
 }
 
@@ -104,7 +119,7 @@ fn entries(nodes: &[KeyedState]) -> Entries {
     for node in nodes {
         // What is loaded cannot be told from what was stored, so a second working set is made dirty with all of it.
         let mut copy = node.copy_as_dirty();
-        let sealed = copy.seal();
+        let sealed = seal(&mut copy);
         all.extend((0..sealed.len()).map(|i| (sealed.get(i).0.to_vec(), sealed.get(i).1.unwrap().to_vec())));
     }
     all
@@ -155,7 +170,7 @@ fn every_epoch_can_be_restored_across_many_new_bases() {
         let files =
             p.epoch(&[(epoch % 7, some(&"v".repeat(usize::from(epoch)))), (epoch % 5 + 10, None), (epoch, some("x"))]);
         assert!(files.deltas.len() <= DELTAS_MAX + 1);
-        bases += usize::from(p.database().fold().unwrap());
+        bases += usize::from(p.database().settle().unwrap());
         history.push((files, p.expected.clone()));
     }
     assert!(bases >= 3, "{bases}");
@@ -175,7 +190,7 @@ fn a_restarted_pipeline_goes_on_from_base_and_deltas_under_its_own_token() {
         let mut files = StateFiles::default();
         for epoch in 0..20 {
             files = p.epoch(&[(epoch, some(&format!("{round}-{epoch}"))), (epoch ^ 1, None)]);
-            p.database().fold().unwrap();
+            p.database().settle().unwrap();
         }
         let own = format!("{}-", p.token);
         assert!(files.deltas.iter().all(|f| f.stored.starts_with(&own)));
@@ -189,7 +204,7 @@ fn what_a_failed_epoch_had_sealed_comes_with_the_next_one_and_the_newest_value_c
     let declined = p.seal(&[(1, some("old")), (2, some("kept"))]);
     let (files, away) = (p.files(), p.dir.path().join("away"));
     fs::rename(&files, &away).unwrap();
-    assert!(p.database().write(declined).is_err());
+    assert!(p.database().write(Epoch(1), declined).is_err());
     fs::rename(&away, &files).unwrap();
     let files = p.epoch(&[(1, some("new")), (3, None)]);
     assert_eq!(files.deltas.len(), 1);
@@ -202,7 +217,7 @@ fn a_file_with_a_changed_byte_or_length_or_none_at_all_is_refused_by_name() {
     let mut files = StateFiles::default();
     for epoch in 0..20 {
         files = p.epoch(&[(epoch, some("v"))]);
-        p.database().fold().unwrap();
+        p.database().settle().unwrap();
     }
     assert!(!files.base.is_empty() && !files.deltas.is_empty());
     for file in files.base.values().chain(&files.deltas) {
@@ -245,12 +260,12 @@ fn a_state_that_nobody_declares_any_more_is_refused_by_name() {
     let verified = verify(&p.files(), &files).unwrap();
     let live = p.dir.path().join("live");
     let name = |id| Err(format!("state \"count\" of node \"b\"{}", if id == 11 { "" } else { "?" }));
-    let restored = Database::restore(&p.files(), &live, Token(2), &verified, &mut [&mut node(1)], name);
+    let restored = restore((&p.files(), &live), Token(2), &verified, &mut [&mut node(1)], name);
     let error = restored.unwrap_err().to_string();
     assert!(error.contains("state \"count\" of node \"b\", which the pipeline does not declare"), "{error}");
     // Unless it may be left out.
     let mut declared = node(1);
-    Database::restore(&p.files(), &live, Token(2), &verified, &mut [&mut declared], |_| Ok(())).unwrap();
+    restore((&p.files(), &live), Token(2), &verified, &mut [&mut declared], |_| Ok(())).unwrap();
     assert!(declared.entries() > 0);
 }
 
@@ -277,7 +292,7 @@ proptest! {
         let mut files = StateFiles::default();
         for (writes, what) in epochs {
             files = p.epoch(&writes);
-            p.database().fold().unwrap();
+            p.database().settle().unwrap();
             if what == 0 {
                 p.restart(&files);
             }
@@ -348,7 +363,7 @@ fn a_full_disk_declines_the_epoch_and_the_next_one_covers_it() {
         };
         fs::write(&ballast, bytes(15 << 20)).unwrap();
         let declined = p.seal(&[(1, Some(bytes(1 << 20))), (2, Some(bytes(10)))]);
-        let error = p.database().write(declined).unwrap_err();
+        let error = p.database().write(Epoch(1), declined).unwrap_err();
         assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
         assert_eq!(stored(&p.files()).len(), 1, "nothing temporary stays");
         fs::remove_file(&ballast).unwrap();
@@ -363,11 +378,11 @@ fn a_full_disk_declines_the_epoch_and_the_next_one_covers_it() {
         let mut filler = fs::File::create(&ballast).unwrap();
         while io::Write::write_all(&mut filler, &[0; 1024]).is_ok() {}
         drop(filler);
-        let error = p.database().fold().unwrap_err();
+        let error = p.database().settle().unwrap_err();
         assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
         fs::remove_file(&ballast).unwrap();
         let files = p.epoch(&[(5, some("w"))]);
-        assert!(p.database().fold().unwrap());
+        assert!(p.database().settle().unwrap());
         p.restart(&files);
     });
     if !ran {

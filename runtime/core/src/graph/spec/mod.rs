@@ -28,6 +28,8 @@ pub const VERSION: u32 = 1;
 pub struct Pipeline {
     /// Name: the identity of the state, of the transactional ids and of the commit topic.
     pub name: Name,
+    /// Where state lives between two calls.
+    pub state: Backend,
     /// When and how state is made durable.
     pub checkpoint: Checkpoint,
     /// What follows a failure that may pass.
@@ -128,6 +130,16 @@ impl Guarantee {
             Guarantee::None => "none",
         }
     }
+}
+
+/// Where state lives between two calls. Snapshots of both have one format: each restores what the other wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// In memory; what is not in use leaves it for RocksDB where memory is short.
+    #[default]
+    RocksDb,
+    /// In memory, all of it, always.
+    Memory,
 }
 
 /// What becomes of a cancelled pipeline's state.

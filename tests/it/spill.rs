@@ -1,0 +1,84 @@
+//! State ten times as large as the memory that it may take, under kills: what comes out is what it is with all the memory
+//! there is. `WEIR_TEST_KEYS` sets the number of keys; the memory follows from it.
+
+use weir_tests::process::Exit;
+
+use crate::local::Output;
+use crate::place::{Place, guest};
+
+/// So much state a key, at a tenth of what the ledger keeps for it: 256 MiB at ten million keys.
+const MEMORY_PER_KEY: u64 = 27;
+
+fn keys() -> u64 {
+    std::env::var("WEIR_TEST_KEYS").map_or(40_000, |keys| keys.parse().expect("WEIR_TEST_KEYS is a number"))
+}
+
+/// Each key about three times, in random order.
+fn many_keys(keys: u64, backend: &str) -> Place {
+    let place = Place::new();
+    let (records, last) = (keys * 3, keys - 1);
+    let operator = guest("ledger");
+    place.pipeline(&format!(
+        r#"version = 1
+name = "many"
+state = "{backend}"
+[checkpoint]
+interval = "50ms"
+[sources.made]
+type = "generator"
+seed = 11
+count = {records}
+template = '{{"k":"key-{{{{int 0 {last}}}}}","seq":{{{{seq}}}},"val":{{{{int 0 1000}}}},"ts":{{{{time 1700000000000 2 0 0}}}}}}'
+event_time = {{ json = "/ts", unit = "ms" }}
+watermark = {{ out_of_order = "1s" }}
+[nodes.ledger]
+operator = "{}"
+inputs = ["made"]
+key = {{ json = "/k" }}
+[sinks.chain]
+type = "file"
+inputs = ["ledger.out"]
+path = "chain"
+[sinks.timers]
+type = "file"
+inputs = ["ledger.fired"]
+path = "timers"
+"#,
+        operator.display()
+    ));
+    place
+}
+
+#[test]
+fn ten_times_the_memory_killed_again_and_again_gives_what_all_the_memory_gives() {
+    let keys = keys();
+    let patience = std::time::Duration::from_secs(120 + keys / 5_000);
+    let memory = format!("{}B", keys * MEMORY_PER_KEY);
+    let truth = many_keys(keys, "memory");
+    truth.run().finish(patience).expect_success();
+    let place = many_keys(keys, "rocksdb");
+    let run = || place.run().env("WEIR_LOG", "weir=info").argument("--state-memory").argument(&memory);
+    let mut evicted = false;
+    for (point, nth) in [("epoch.advanced", 9), ("state.written", 6), ("gc.first_unlink", 7), ("state.sealed", 12)] {
+        let finished = run().crash_at(point, nth).finish(patience);
+        evicted |= finished.stderr.contains("what is not in use is evicted");
+        assert!(matches!(finished.exit, Exit::KILLED | Exit::Code(0)), "{point}: {:?}", finished.exit);
+    }
+    run().finish(patience).expect_success();
+    assert!(evicted, "the memory was enough: the test shows nothing");
+    Output::of(&place).expect(&Output::of(&truth), "ten times the memory");
+}
+
+#[test]
+fn state_that_must_stay_in_memory_and_does_not_fit_ends_the_run_and_the_other_backend_goes_on() {
+    let place = many_keys(20_000, "memory");
+    let run = |place: &Place| place.run().argument("--state-memory").argument("600KiB");
+    let said = run(&place).finish(crate::place::SOON).expect(Exit::Code(6)).stderr;
+    assert!(said.contains("node `ledger`: the state is over the 600KiB of memory"), "{said}");
+    let text = std::fs::read_to_string(place.path("p.toml")).unwrap();
+    place.pipeline(&text.replace("state = \"memory\"", "state = \"rocksdb\""));
+    run(&place).finish(crate::place::SOON).expect_success();
+    let truth = many_keys(20_000, "rocksdb");
+    truth.finish().expect_success();
+    Output::of(&place).expect(&Output::of(&truth), "memory, then rocksdb");
+}
