@@ -11,7 +11,7 @@ use weir_core::ids::{Epoch, Name};
 use weir_core::record::{Batch, Mark};
 
 use super::gate::Flow;
-use super::{NodeKind, NodeMetrics, OnError, Packet, SinkNode};
+use super::{BarrierMode, NodeKind, NodeMetrics, OnError, Packet, SinkNode};
 use crate::connector::{Error, Sink};
 
 /// One of the two inputs of the node.
@@ -68,7 +68,7 @@ fn run(state: Taken, inputs: [&[Item]; 2], order: impl Iterator<Item = bool>) ->
     recorder.seen().taken = state;
     let name = Name::new("out").unwrap();
     let metrics = Arc::new(NodeMetrics::new(name.clone(), None, NodeKind::Sink, vec![String::new()], Arc::new([])));
-    let mut node = SinkNode::new(name, Box::new(recorder.clone()), 2, OnError::Fail, metrics);
+    let mut node = SinkNode::new(name, Box::new(recorder.clone()), 2, BarrierMode::Align, OnError::Fail, metrics);
     let mut left = inputs.map(|items| items.iter());
     for second in order {
         let input = usize::from(second);

@@ -82,6 +82,9 @@ pub(super) fn run(
             }
             facts.push_back(wish);
         }
+        if domain.has_run() {
+            wishes.take_removals().into_iter().for_each(|removal| attempt.remove(removal, &mut domain));
+        }
         let fact = match facts.pop_front() {
             Some(fact) => fact,
             None => {
