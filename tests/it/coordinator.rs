@@ -197,7 +197,7 @@ fn show_says_of_each_checkpoint_and_subtask_what_it_took() {
     assert!(all["items"].as_array().unwrap().len() <= 20);
     get("/999-1").expect_problem(404, "unknown-checkpoint");
     get("/x").expect_problem(404, "unknown-checkpoint");
-    let metrics = request(&address, "GET", "/metrics", &[], b"").expect(200).text();
+    let metrics = request(&address, "GET", "/metrics", &[], b"").expect(200).body;
     assert!(metrics.contains("weir_checkpoint_duration_seconds{pipeline=\"kept\",phase=\"alignment\"}"), "{metrics}");
     process.kill9();
     process.wait(SOON);
@@ -295,7 +295,7 @@ fn running_pipeline_deletes_its_old_checkpoints_itself_and_goes_on() {
     process.kill9();
     process.wait(SOON);
     place.finish().expect_success();
-    let truth = Place::of_ledger("10m", 12_000, 0x7fff_ffff);
+    let truth = Place::of_ledger("10m", 12_000, 1_000_000);
     truth.finish().expect_success();
     let sorted = |place: &Place| {
         let mut rows = place.rows("out");
@@ -383,9 +383,31 @@ fn renamed_node_finds_its_state_in_a_savepoint() {
     start(&place).finish(SOON).expect_success();
     let mut rows = [before, place.rows("more")].concat();
     rows.sort();
-    let truth = Place::of_ledger("10m", 12_000, 0x7fff_ffff);
+    let truth = Place::of_ledger("10m", 12_000, 1_000_000);
     truth.finish().expect_success();
     let mut expected = truth.rows("out");
     expected.sort();
     assert_eq!(rows, expected);
+}
+
+/// An epoch that nobody committed may be tried again, but under another token: no id is ever used twice.
+#[test]
+fn ids_rise_over_kills_and_none_is_used_twice() {
+    let place = Place::of_ledger("30ms", 6_000, 4_000);
+    let mut seen: Vec<(u64, i64)> = Vec::new();
+    for point in ["manifest.renamed", "current.swapped", "dir.fsynced"] {
+        place.run().crash_at(point, 4).finish(SOON).expect(Exit::KILLED);
+        let folders = fs::read_dir(place.path("state/checkpoints")).unwrap();
+        let id = |name: String| Some((name.split_once('-')?.0.parse().ok()?, name.split_once('-')?.1.parse().ok()?));
+        let mut ids: Vec<(u64, i64)> =
+            folders.filter_map(|entry| id(entry.unwrap().file_name().into_string().unwrap())).collect();
+        ids.retain(|id| !seen.contains(id));
+        ids.sort_unstable();
+        let newest = seen.iter().max().copied().unwrap_or_default();
+        assert!(!ids.is_empty() && ids.iter().all(|id| *id > newest || id.1 > newest.1), "{ids:?} after {seen:?}");
+        seen.extend(ids);
+    }
+    let listed = ids(&place);
+    let epochs: Vec<u64> = listed.iter().map(|id| id.split_once('-').unwrap().0.parse().unwrap()).collect();
+    assert!(epochs.windows(2).all(|pair| pair[0] > pair[1]), "{listed:?}");
 }

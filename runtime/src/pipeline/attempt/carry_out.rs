@@ -15,32 +15,32 @@ use super::Event;
 use super::gather::{Cut, Gathered};
 use super::shard_thread::ShardThread;
 use crate::clock;
-use crate::dataflow::{self, Command, Report, TaskSnapshot};
+use crate::dataflow::{self, Command, Report};
 use crate::pipeline::assemble::{self, Assembled};
 use crate::pipeline::authority::{self, Shared};
 use crate::pipeline::authority_thread::{AuthorityThread, Step, failure};
 use crate::pipeline::job::Job;
 use crate::pipeline::removal::Removal;
-use crate::pipeline::statistics::{Checkpoint, Subtask, SubtaskPart};
-use crate::pipeline::status::{Checkpointed, State, Status};
+use crate::pipeline::statistics::{Checkpoint, Subtask};
+use crate::pipeline::status::{State, Status};
 use crate::pipeline::wishes::Wishes;
 use crate::pipeline::writer::{From, WriteJob, Writer};
 
 /// The threads of an attempt, and what is on its way between them.
 pub(super) struct Attempt<'a> {
     job: &'a Job,
-    status: &'a Status,
-    wishes: &'a Wishes,
+    pub(super) status: &'a Status,
+    pub(super) wishes: &'a Wishes,
     sender: SyncSender<Event>,
     number: u32,
     start: Start,
     authority: AuthorityThread,
     shared: Shared,
-    writer: Writer<'a>,
+    pub(super) writer: Writer<'a>,
     assembled: Option<Assembled>,
     running: Vec<ShardThread>,
     /// All subtasks, by the number of their task.
-    subtasks: Vec<Subtask>,
+    pub(super) subtasks: Vec<Subtask>,
     /// What barriers cut off and no snapshot holds yet.
     gathered: Gathered,
     positions: BTreeMap<Epoch, BTreeMap<weir_core::ids::Name, SourcePositions>>,
@@ -264,79 +264,6 @@ impl<'a> Attempt<'a> {
         let Cut { sources, nodes, sealed, parts, .. } = cut;
         self.writer.write(WriteJob { epoch, token, kind, sources, nodes, sealed, parts });
         Ok(())
-    }
-
-    fn on_committed(&mut self, snapshot: SnapshotRef) {
-        let (now, wall) = (clock::now(), clock::now_millis());
-        let committed = self.record(snapshot.epoch, |it| {
-            it.on_committed(now, wall);
-            let checkpoint = Checkpointed {
-                epoch: it.epoch,
-                completed_at: wall,
-                duration: it.duration,
-                pause: it.longest(|part| part.sync),
-                alignment: it.longest(|part| part.alignment),
-                bytes: it.new_bytes,
-            };
-            (checkpoint, it.kind)
-        });
-        let mut afterwards = None;
-        if let Some((checkpoint, kind)) = committed {
-            afterwards = Some(self.wishes.on_committed(&snapshot, kind));
-            tracing::debug!(epoch = snapshot.epoch.0, ?kind, ms = checkpoint.duration.as_millis() as u64, "committed");
-            self.status.update(|facts| {
-                facts.committed += 1;
-                facts.last_checkpoint = Some(checkpoint);
-            });
-        }
-        crate::crash::point("epoch.advanced");
-        self.writer.committed(snapshot);
-        if let Some(afterwards) = afterwards {
-            self.writer.afterwards(afterwards);
-        }
-    }
-
-    /// Changes what is known of the checkpoint that is under way, if it is this one.
-    fn record<R>(&self, epoch: Epoch, change: impl FnOnce(&mut Checkpoint) -> R) -> Option<R> {
-        let mut changed = None;
-        self.status.update(|facts| changed = facts.history.pending(epoch).map(change));
-        changed
-    }
-
-    fn record_part(&self, epoch: Epoch, snapshot: &TaskSnapshot) {
-        let Some(subtask) = self.subtasks.get(snapshot.task) else { return };
-        let (now, passed) = (clock::now(), snapshot.passed);
-        self.record(epoch, |it| {
-            let sealed = snapshot.nodes.iter().map(|(.., sealed)| sealed);
-            it.subtasks.push(SubtaskPart {
-                subtask: subtask.clone(),
-                start_delay: passed.arrived.saturating_duration_since(it.started()),
-                alignment: passed.alignment,
-                sync: passed.pause,
-                total: now - it.started(),
-                state_bytes: snapshot.state_bytes,
-                new_bytes: sealed.clone().map(|sealed| sealed.bytes() as u64).sum(),
-                new_entries: sealed.map(|sealed| sealed.len() as u64).sum(),
-                records: snapshot.records,
-            });
-        });
-    }
-
-    fn decline(&self, epoch: Epoch, why: &str) {
-        let (now, wall) = (clock::now(), clock::now_millis());
-        let mut waiting = Vec::new();
-        self.status.update(|facts| {
-            facts.declined += 1;
-            waiting = facts.history.fail(why, &self.subtasks, now, wall);
-        });
-        match &waiting[..] {
-            [] => tracing::warn!("checkpoint {epoch} is declined: {why}"),
-            [first, more @ ..] => {
-                let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-                tracing::warn!("checkpoint {epoch} is declined: {why}; its barrier had not passed {first}{more}");
-            }
-        }
-        self.wishes.on_declined(epoch, why);
     }
 
     fn tell(&self, command: &Command) {

@@ -3,6 +3,7 @@
 
 mod carry_out;
 mod gather;
+mod recorded;
 mod shard_thread;
 
 use std::collections::VecDeque;

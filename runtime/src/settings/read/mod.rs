@@ -7,6 +7,8 @@ mod kafka;
 mod node;
 mod options;
 mod restart;
+#[cfg(test)]
+pub(super) mod seen;
 mod table;
 mod time;
 
