@@ -5,6 +5,7 @@ mod bad_input;
 mod checkpoint_commands;
 mod compile;
 mod control;
+mod coordinator;
 mod hostile;
 mod ip_count_kafka;
 mod kafka_harness;

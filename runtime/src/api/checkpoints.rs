@@ -1,4 +1,5 @@
-//! `/api/v1/pipelines/{name}/checkpoints`: those that are there, and a new one on request. The pipeline decides when.
+//! `/api/v1/pipelines/{name}/checkpoints`: those that are there, how the newest were made, a new one on request, and the end
+//! of an old one. The pipeline decides when, and whether.
 
 use std::path::PathBuf;
 
@@ -12,34 +13,65 @@ use serde_json::{Value, json};
 
 use super::body;
 use super::problem::{Code, Problem, blocking};
+use super::shown;
 use super::watched::Watched;
-use crate::clock::rfc3339;
-use crate::pipeline::checkpoints::Checkpoint;
+use crate::pipeline::checkpoints::Error;
 use crate::pipeline::{Done, Wish};
 
 /// The routes.
 pub(super) fn routes(watched: Watched) -> Router {
-    Router::new().route("/api/v1/pipelines/{name}/checkpoints", get(list).post(make)).with_state(watched)
+    Router::new()
+        .route("/api/v1/pipelines/{name}/checkpoints", get(list).post(make))
+        // No id is called so: an id is a number, a dash and a number.
+        .route("/api/v1/pipelines/{name}/checkpoints/history", get(history))
+        .route("/api/v1/pipelines/{name}/checkpoints/{id}", get(one).delete(remove))
+        .with_state(watched)
 }
 
 type Name = Result<Path<String>, PathRejection>;
+type OneOf = Result<Path<(String, String)>, PathRejection>;
 
 async fn list(State(watched): State<Watched>, path: Name) -> Result<Response, Problem> {
     let name = body::path(path)?;
     let items = blocking(move || {
         let listed = watched.checkpoints(&name)?.list();
         let (found, _) = listed.map_err(|e| Problem::new(Code::Damaged, e.to_string()))?;
-        Ok::<_, Problem>(found.iter().map(summary).collect::<Vec<_>>())
+        Ok::<_, Problem>(found.iter().map(shown::summary).collect::<Vec<_>>())
     })
     .await?;
     Ok(body::json(&json!({"items": items, "next": null})))
 }
 
-fn summary(it: &Checkpoint) -> Value {
-    json!({
-        "id": it.id(), "epoch": it.snapshot.epoch, "completed_at": rfc3339(it.completed_at()), "bytes": it.bytes(),
-        "kind": it.kind(),
+async fn history(State(watched): State<Watched>, path: Name) -> Result<Response, Problem> {
+    let name = body::path(path)?;
+    let items: Vec<Value> = blocking(move || {
+        let known = watched.history(&name)?;
+        Ok::<_, Problem>(known.newest_first().map(shown::statistics).collect())
     })
+    .await?;
+    Ok(body::json(&json!({"items": items, "next": null})))
+}
+
+async fn one(State(watched): State<Watched>, path: OneOf) -> Result<Response, Problem> {
+    let (name, id) = body::path(path)?;
+    let found = blocking(move || {
+        let history = watched.history(&name)?;
+        let made = history.newest_first().find(|it| it.id() == id);
+        match (watched.checkpoints(&name)?.get(&id), made) {
+            (Ok(committed), made) => Ok(shown::committed(&committed, made)),
+            (Err(Error::Unknown { .. }), Some(made)) => Ok(shown::without_manifest(made)),
+            (Err(e @ Error::Unknown { .. }), None) => Err(Problem::new(Code::UnknownCheckpoint, e.to_string())),
+            (Err(e), _) => Err(Problem::new(Code::Damaged, e.to_string())),
+        }
+    })
+    .await?;
+    Ok(body::json(&found))
+}
+
+async fn remove(State(watched): State<Watched>, path: OneOf) -> Result<StatusCode, Problem> {
+    let (name, id) = body::path(path)?;
+    blocking(move || watched.remove_checkpoint(&name, &id)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

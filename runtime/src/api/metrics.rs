@@ -125,7 +125,7 @@ fn collect(families: &mut Families, pipeline: &str, facts: &Facts) {
         families.checkpoints.samples.push((of(vec![("outcome", outcome.to_owned())]), count as f64));
     }
     if let Some(newest) = &facts.last_checkpoint {
-        for (phase, time) in [("total", newest.duration), ("pause", newest.pause)] {
+        for (phase, time) in [("total", newest.duration), ("pause", newest.pause), ("alignment", newest.alignment)] {
             families.checkpoint_duration.samples.push((of(vec![("phase", phase.to_owned())]), time.as_secs_f64()));
         }
         families.checkpoint_size_bytes.samples.push((of(Vec::new()), newest.bytes as f64));

@@ -11,6 +11,7 @@ mod pipelines;
 pub mod probes;
 mod problem;
 mod server;
+pub mod shown;
 mod socket;
 mod token;
 mod watched;

@@ -41,6 +41,7 @@ codes! {
     NoRoute "no-route" NOT_FOUND "There is no such path",
     UnknownAction "unknown-action" NOT_FOUND "There is no such action",
     UnknownPipeline "unknown-pipeline" NOT_FOUND "There is no such pipeline",
+    UnknownCheckpoint "unknown-checkpoint" NOT_FOUND "There is no such checkpoint",
     UnknownOperator "unknown-operator" NOT_FOUND "There is no such operator",
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "This path has no such method",
     BodyTimeout "body-timeout" REQUEST_TIMEOUT "The body came too slowly",
@@ -48,6 +49,7 @@ codes! {
     PipelineNotRunning "pipeline-not-running" CONFLICT "The pipeline does not run",
     PipelineStopping "pipeline-stopping" CONFLICT "The pipeline is still stopping",
     PipelineDeleting "pipeline-deleting" CONFLICT "The pipeline is being deleted",
+    CheckpointNeeded "checkpoint-needed" CONFLICT "The checkpoint is needed",
     VersionExists "version-exists" CONFLICT "The version exists with other bytes",
     RevisionChanged "revision-changed" PRECONDITION_FAILED "The pipeline has another revision",
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body is too large",
@@ -62,6 +64,7 @@ codes! {
     ComesLater "comes-later" NOT_IMPLEMENTED "A later version brings this",
     ShuttingDown "shutting-down" SERVICE_UNAVAILABLE "The server is stopping",
     NotReset "not-reset" SERVICE_UNAVAILABLE "The reset could not be committed",
+    NotRemoved "not-removed" SERVICE_UNAVAILABLE "The checkpoint could not be deleted",
     NotCommitted "not-committed" SERVICE_UNAVAILABLE "There is no such checkpoint or savepoint",
 }
 

@@ -4,6 +4,9 @@ use weir_core::ids::Name;
 
 use super::problem::{Code, Problem};
 use crate::pipeline::checkpoints::Checkpoints;
+use crate::pipeline::removal::{Stays, remove_at_rest};
+use crate::pipeline::snapshot_store::parse_id;
+use crate::pipeline::statistics::History;
 use crate::pipeline::{Answer, Done, Handle, Manager, View, Wish};
 
 /// What the routes of one running pipeline know.
@@ -83,6 +86,34 @@ impl Watched {
         Checkpoints::open(&state, &name).map_err(|e| Problem::new(Code::Damaged, e.to_string()))
     }
 
+    /// How its newest checkpoints were made: nothing of that where it does not run.
+    pub(super) fn history(&self, name: &str) -> Result<History, Problem> {
+        match self.handle(name) {
+            Ok(handle) => Ok(handle.status.read(|facts| facts.history.clone())),
+            Err(problem) if problem.is(Code::PipelineNotRunning) => Ok(History::default()),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// Deletes a checkpoint: the pipeline itself where it runs.
+    pub(super) fn remove_checkpoint(&self, name: &str, id: &str) -> Result<(), Problem> {
+        let ended = || Stays::Ended("it stops at this moment".to_owned());
+        let result = match (self.handle(name), parse_id(id)) {
+            (Ok(_), None) => Err(Stays::Unknown(id.to_owned())),
+            (Ok(handle), Some((epoch, token))) => handle.remove(epoch, token).recv().unwrap_or_else(|_| Err(ended())),
+            (Err(problem), _) if problem.is(Code::PipelineNotRunning) => Err(ended()),
+            (Err(problem), _) => return Err(problem),
+        };
+        let result = match (result, self) {
+            (Err(Stays::Ended(_)), Watched::All(manager)) => {
+                let name = manager.get(name)?.name;
+                remove_at_rest(&manager.state_folder(&name), &name, id)
+            }
+            (result, _) => result,
+        };
+        result.map_err(stays)
+    }
+
     /// Waits until it is committed, and a savepoint is copied.
     pub(super) fn commit(&self, name: &str, wish: Wish) -> Result<Done, Problem> {
         answered(self.handle(name)?.ask(wish).recv().ok())
@@ -160,6 +191,16 @@ fn view(running: &Running) -> View {
         restarts: facts.restarts,
         problem: facts.problem.clone(),
     })
+}
+
+fn stays(why: Stays) -> Problem {
+    let code = match &why {
+        Stays::Newest(_) => Code::CheckpointNeeded,
+        Stays::Unknown(_) => Code::UnknownCheckpoint,
+        Stays::Failed { .. } | Stays::Ended(_) => Code::NotRemoved,
+        Stays::Folder(_) => Code::Damaged,
+    };
+    Problem::new(code, why.to_string())
 }
 
 fn answered(answer: Option<Answer>) -> Result<Done, Problem> {

@@ -30,6 +30,13 @@ pub(super) struct Where {
     token_file: Option<PathBuf>,
 }
 
+impl Where {
+    /// The pipeline and its state folder on this host.
+    pub(super) fn target(&self) -> Result<target::Target, Exit> {
+        target::target(&self.pipeline, self.state.as_deref())
+    }
+}
+
 /// The way to a pipeline.
 pub(super) struct Client {
     pub(super) name: Name,
@@ -80,29 +87,31 @@ impl Client {
 
     /// Asks, and waits for the answer as long as it takes. What went wrong is printed.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Exit> {
-        let (status, text) = self.request("POST", path, &body.to_string()).map_err(|e| {
-            match &self.peer {
-                Peer::Socket(state) => eprintln!(
-                    "error: no process answers for pipeline `{}` in {}: {e}; does it run, and is this its state folder?",
-                    self.name,
-                    state.display()
-                ),
-                Peer::Server { authority, .. } => eprintln!("error: no server answers at {authority}: {e}"),
-            }
-            Exit::Unreachable
+        self.ask("POST", path, &body.to_string()).map_err(|no| no.print())
+    }
+
+    /// The same with any method. Nothing is printed.
+    pub(super) fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value, No> {
+        let (status, text) = self.request(method, path, body).map_err(|e| match &self.peer {
+            Peer::Socket(state) => No::Nobody(format!(
+                "no process answers for pipeline `{}` in {}: {e}; does it run, and is this its state folder?",
+                self.name,
+                state.display()
+            )),
+            Peer::Server { authority, .. } => No::Nobody(format!("no server answers at {authority}: {e}")),
         })?;
         let answer: Value = serde_json::from_str(&text).unwrap_or_default();
         if status < 300 {
             return Ok(answer);
         }
         let detail = answer["detail"].as_str().unwrap_or(text.trim());
-        let detail = if detail.is_empty() { "no reason given" } else { detail };
-        eprintln!("error: {detail}");
-        Err(match (status, answer["code"].as_str()) {
-            (401 | 403, _) | (_, Some("pipeline-not-running" | "shutting-down")) => Exit::Unreachable,
-            (404 | 422 | 400, _) => Exit::Config,
-            _ => Exit::Failed,
-        })
+        let detail = if detail.is_empty() { "no reason given" } else { detail }.to_owned();
+        Err(No::Refused { status, code: answer["code"].as_str().unwrap_or_default().to_owned(), detail })
+    }
+
+    /// Whether it asks over the socket of a state folder on this host.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.peer, Peer::Socket(_))
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
@@ -131,6 +140,29 @@ impl Client {
         let (head, body) = text.split_once("\r\n\r\n").ok_or_else(gone)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(gone)?;
         Ok((status, body.to_owned()))
+    }
+}
+
+/// An answer that is none, or says no.
+pub(super) enum No {
+    /// Nobody answers.
+    Nobody(String),
+    /// Whoever answers does not do it.
+    Refused { status: u16, code: String, detail: String },
+}
+
+impl No {
+    /// Says it, with the exit code that it means.
+    pub(super) fn print(&self) -> Exit {
+        let (No::Nobody(detail) | No::Refused { detail, .. }) = self;
+        eprintln!("error: {detail}");
+        let No::Refused { status, code, .. } = self else { return Exit::Unreachable };
+        match (status, code.as_str()) {
+            (401 | 403, _) | (_, "pipeline-not-running" | "shutting-down") => Exit::Unreachable,
+            (_, "unknown-checkpoint" | "checkpoint-needed" | "damaged") => Exit::State,
+            (404 | 422 | 400, _) => Exit::Config,
+            _ => Exit::Failed,
+        }
     }
 }
 

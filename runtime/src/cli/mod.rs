@@ -26,6 +26,7 @@ mod graph;
 mod inspect;
 mod load;
 mod run;
+mod schema;
 mod serve;
 mod status_line;
 mod stop;
@@ -80,6 +81,9 @@ enum Command {
     Check(check::Arguments),
     /// Show how a pipeline will run: subtasks, chains, exchanges
     Graph(graph::Arguments),
+    /// Print the schema of a file that weir reads
+    #[command(subcommand)]
+    Schema(schema::Command),
     /// Build the operator in this crate: a component below target/weir
     Build(build::Arguments),
     /// Show what a component is, declares and imports
@@ -115,6 +119,7 @@ pub fn main(arguments: Arguments) -> Exit {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
+        Command::Schema(command) => schema::run(&command),
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Stop(arguments) => stop::stop(&arguments),

@@ -1,9 +1,11 @@
-//! The input side of a node: alignment over its channels, the merged watermark, and what waits behind a barrier. Owns the
+//! The input side of a node: barriers over its channels, the merged watermark, and what waits behind a barrier. Owns the
 //! queues of blocked channels; the rules are `weir_core`'s. Never looks into a record.
 
 use std::collections::VecDeque;
 
 use weir_core::checkpoint::alignment::{self, Action, Alignment};
+use weir_core::checkpoint::barriers::Barriers;
+use weir_core::checkpoint::counting::Counting;
 use weir_core::ids::Epoch;
 use weir_core::record::Mark;
 use weir_core::watermark::Inputs;
@@ -19,6 +21,15 @@ pub(super) enum Room {
     Free,
     /// So much waits for room behind it that what can wait should.
     Full,
+}
+
+/// What becomes of a channel behind its barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BarrierMode {
+    /// It waits for the others: exactly once.
+    Align,
+    /// It goes on: at least once.
+    Count,
 }
 
 /// What moves along an edge.
@@ -52,16 +63,19 @@ pub(super) enum Event {
 
 /// The input side of one node.
 pub(super) struct Gate {
-    alignment: Alignment,
+    barriers: Barriers,
     watermarks: Inputs,
     waiting: Vec<VecDeque<Waiting>>,
     ended: Vec<bool>,
 }
 
 impl Gate {
-    pub(super) fn new(channels: usize, watermark: i64) -> Gate {
+    pub(super) fn new(channels: usize, mode: BarrierMode, watermark: i64) -> Gate {
         Gate {
-            alignment: Alignment::new(channels),
+            barriers: match mode {
+                BarrierMode::Align => Barriers::Aligned(Alignment::new(channels)),
+                BarrierMode::Count => Barriers::Counted(Counting::new(channels)),
+            },
             watermarks: Inputs::new(channels, watermark),
             waiting: (0..channels).map(|_| VecDeque::new()).collect(),
             ended: vec![false; channels],
@@ -75,7 +89,7 @@ impl Gate {
 
     /// Whether the channel waits behind a barrier.
     pub(super) fn is_blocked(&self, channel: usize) -> bool {
-        self.alignment.is_blocked(channel)
+        self.barriers.is_blocked(channel)
     }
 
     /// Whether all channels have ended.
@@ -85,7 +99,7 @@ impl Gate {
 
     /// Whether what comes in has to wait: behind a barrier, or because the node `is_busy`. It is then queued here.
     pub(super) fn holds(&mut self, channel: usize, flow: &mut Flow<'_>, is_busy: bool) -> bool {
-        if !is_busy && !self.alignment.is_blocked(channel) && self.waiting[channel].is_empty() {
+        if !is_busy && !self.barriers.is_blocked(channel) && self.waiting[channel].is_empty() {
             if matches!(flow, Flow::Packet(_)) {
                 self.watermarks.on_records(channel);
             }
@@ -105,7 +119,7 @@ impl Gate {
     /// The next thing that waited on a channel that is free again.
     pub(super) fn next_free(&mut self) -> Option<(usize, Waiting)> {
         (0..self.waiting.len())
-            .filter(|channel| !self.alignment.is_blocked(*channel))
+            .filter(|channel| !self.barriers.is_blocked(*channel))
             .find_map(|channel| self.waiting[channel].pop_front().map(|waiting| (channel, waiting)))
     }
 
@@ -115,7 +129,7 @@ impl Gate {
             Mark::Watermark(to) => return Ok(merged(self.watermarks.on_watermark(channel, to))),
             Mark::Idle => return Ok(merged(self.watermarks.on_idle(channel))),
             Mark::Barrier(epoch) => self.on_barrier(channel, epoch),
-            Mark::Cancel(epoch) => self.alignment.on_cancel(channel, epoch),
+            Mark::Cancel(epoch) => self.barriers.on_cancel(channel, epoch),
             // A source that has ended goes on passing barriers until the final checkpoint, so its channel stays in the
             // alignment.
             Mark::EndOfInput => {
@@ -124,27 +138,35 @@ impl Gate {
                 return Ok(if all { vec![Event::Ended] } else { Vec::new() });
             }
         };
-        let event = |action| match action {
-            Action::Complete(epoch) => Some(Event::Aligned(epoch)),
-            Action::Abort { epoch, .. } => Some(Event::Cancelled(epoch)),
-            // The alignment itself remembers who is blocked: see `holds` and `next_free`.
-            Action::Block(_) | Action::Unblock(_) => None,
-        };
-        let actions = actions.map_err(|e| Error::Bug(e.to_string()))?;
-        Ok(actions.into_iter().filter_map(event).collect())
+        Ok(events(actions.map_err(|e| Error::Bug(e.to_string()))?))
+    }
+
+    /// The coordinator has given the attempt up: who waits for its barriers waits no longer.
+    pub(super) fn on_given_up(&mut self, epoch: Epoch) -> Vec<Event> {
+        events(self.barriers.on_given_up(epoch))
     }
 
     fn on_barrier(&mut self, channel: usize, epoch: Epoch) -> Result<Vec<Action>, alignment::Error> {
-        let had_begun = self.alignment.collecting() == Some(epoch);
-        let actions = self.alignment.on_barrier(channel, epoch)?;
+        let had_begun = self.barriers.collecting() == Some(epoch);
+        let actions = self.barriers.on_barrier(channel, epoch)?;
         if actions.contains(&Action::Complete(epoch)) {
             crash::point("align.last_input");
-        } else if !had_begun && self.alignment.collecting() == Some(epoch) {
+        } else if !had_begun && self.barriers.collecting() == Some(epoch) {
             // Only where there are several inputs: the barrier of a single one completes at once.
             crash::point("align.first_input");
         }
         Ok(actions)
     }
+}
+
+fn events(actions: Vec<Action>) -> Vec<Event> {
+    let event = |action| match action {
+        Action::Complete(epoch) => Some(Event::Aligned(epoch)),
+        Action::Abort { epoch, .. } => Some(Event::Cancelled(epoch)),
+        // The barriers themselves remember who is blocked: see `holds` and `next_free`.
+        Action::Block(_) | Action::Unblock(_) => None,
+    };
+    actions.into_iter().filter_map(event).collect()
 }
 
 fn merged(mark: Option<Mark>) -> Vec<Event> {

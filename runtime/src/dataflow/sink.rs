@@ -8,7 +8,7 @@ use weir_core::ids::{Epoch, Name};
 use weir_core::record::Batch;
 
 use super::error::{Error, OnError};
-use super::gate::{Event, Flow, Gate, Waiting};
+use super::gate::{BarrierMode, Event, Flow, Gate, Waiting};
 use super::metrics::NodeMetrics;
 use super::operator::record_error;
 use crate::connector::{self, Sink};
@@ -25,6 +25,8 @@ pub struct SinkNode {
     taken: usize,
     /// The barrier that has passed, and the parts that it cut off.
     cut: Option<(Epoch, Vec<StagedPart>)>,
+    /// The newest epoch that was committed or given up: rows behind its barrier are not held, also where it comes late.
+    released: Epoch,
 }
 
 impl SinkNode {
@@ -33,11 +35,13 @@ impl SinkNode {
         name: Name,
         sink: Box<dyn Sink>,
         channels: usize,
+        barriers: BarrierMode,
         on_error: OnError,
         metrics: Arc<NodeMetrics>,
     ) -> SinkNode {
-        let gate = Gate::new(channels, i64::MIN);
-        SinkNode { name, sink, on_error, gate, metrics, pending: Batch::default(), taken: 0, cut: None }
+        let gate = Gate::new(channels, barriers, i64::MIN);
+        let (pending, released) = (Batch::default(), Epoch::default());
+        SinkNode { name, sink, on_error, gate, metrics, pending, taken: 0, cut: None, released }
     }
 
     pub(super) fn metrics(&self) -> Arc<NodeMetrics> {
@@ -73,6 +77,17 @@ impl SinkNode {
             return Ok(());
         }
         self.take(channel, flow)?;
+        self.take_waiting()
+    }
+
+    /// The coordinator has given the attempt up.
+    pub(super) fn on_given_up(&mut self, epoch: Epoch) -> Result<(), Error> {
+        let events = self.gate.on_given_up(epoch);
+        events.into_iter().try_for_each(|event| self.on_event(event))?;
+        self.take_waiting()
+    }
+
+    fn take_waiting(&mut self) -> Result<(), Error> {
         while let Some((channel, waiting)) = self.gate.next_free() {
             match waiting {
                 Waiting::Packet(mut packet) => self.take(channel, Flow::Packet(&mut packet))?,
@@ -158,10 +173,15 @@ impl SinkNode {
         let parts =
             self.sink.on_barrier(epoch).map_err(|source| Error::Connector { node: self.name.clone(), source })?;
         self.cut = Some((epoch, parts));
+        if epoch <= self.released {
+            self.on_released(epoch)?;
+        }
         Ok(())
     }
 
+    /// What is held behind the barrier of this epoch may go out.
     pub(super) fn on_released(&mut self, epoch: Epoch) -> Result<(), Error> {
+        self.released = self.released.max(epoch);
         self.sink.on_released(epoch).map_err(|source| Error::Connector { node: self.name.clone(), source })?;
         self.relieve()
     }

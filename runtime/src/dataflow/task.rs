@@ -14,10 +14,10 @@ use super::gate::{Flow, Room};
 use super::node::Node;
 use super::operator::Emit;
 use super::outlet::Outlet;
+use super::passage::{Passage, Passed};
 use super::ring::{Element, RingReader};
 use super::source::{SourceNode, Stepped};
 use super::stopwatch::{Owner, Stopwatch};
-use crate::clock;
 use crate::state::SealedState;
 
 /// Bytes that may wait for room before timers stop firing.
@@ -43,16 +43,21 @@ pub enum Edge {
 }
 
 /// Everything that a barrier cut off in one task.
-#[derive(Default)]
 pub struct TaskSnapshot {
+    /// The task's number.
+    pub task: usize,
     /// Positions of its source, if it has one.
     pub sources: BTreeMap<Name, SourcePositions>,
     /// State of its operators.
     pub nodes: Vec<(Name, NodeSnapshot, SealedState)>,
     /// Parts that file sinks staged.
     pub parts: Vec<StagedPart>,
-    /// How long the task stood still.
-    pub pause: Duration,
+    /// When the barrier came, and how long it took.
+    pub passed: Passed,
+    /// Records that the task has taken in since the barrier before.
+    pub records: u64,
+    /// Bytes of its working set.
+    pub state_bytes: u64,
 }
 
 /// Whether a step did something, else how long to sleep.
@@ -75,6 +80,8 @@ impl std::ops::BitOr for Worked {
 
 /// See the module.
 pub struct Task {
+    /// Its number in the attempt.
+    number: usize,
     nodes: Vec<Option<Node>>,
     /// Per node and port, who receives.
     edges: Vec<Vec<Vec<Edge>>>,
@@ -91,17 +98,26 @@ pub struct Task {
     ended: bool,
     /// A barrier that the source has not yet cut at, since rows wait for room.
     barrier: Option<Epoch>,
-    /// How long the task stood still for the barrier that it reports next.
-    pause: Duration,
+    /// The newest barrier on its way through the chain.
+    passage: Option<Passage>,
+    /// Records that the head had taken in at the barrier before.
+    counted: u64,
     /// A snapshot that was finished because the next barrier came.
     finished: Option<(Epoch, TaskSnapshot)>,
 }
 
 impl Task {
     /// Nodes in topological order, the head first; per node and port, the edges out of it; the rings into the head, by
-    /// channel.
-    pub fn new(nodes: Vec<Node>, edges: Vec<Vec<Vec<Edge>>>, outlets: Vec<Outlet>, inlets: Vec<RingReader>) -> Task {
+    /// channel. `number` is the task's own in the attempt.
+    pub fn new(
+        number: usize,
+        nodes: Vec<Node>,
+        edges: Vec<Vec<Vec<Edge>>>,
+        outlets: Vec<Outlet>,
+        inlets: Vec<RingReader>,
+    ) -> Task {
         Task {
+            number,
             nodes: nodes.into_iter().map(Some).collect(),
             edges,
             outlets,
@@ -112,7 +128,8 @@ impl Task {
             drains: false,
             ended: false,
             barrier: None,
-            pause: Duration::ZERO,
+            passage: None,
+            counted: 0,
             finished: None,
         }
     }
@@ -156,11 +173,17 @@ impl Task {
         }
     }
 
-    /// The epoch is given up. A source that has not cut at it passes that on, so that nobody waits for its barrier.
+    /// The epoch is given up. A head that has not cut at it never will: it passes a cancel marker on, so that nobody waits
+    /// for its barrier. Behind the head the barrier only waits for what the chain is doing, and passes.
     pub(super) fn on_cancel(&mut self, epoch: Epoch, time: &mut Stopwatch) -> Result<(), Error> {
         if self.barrier.take_if(|waiting| *waiting == epoch).is_some() {
             self.with_source(time, |_, emit| emit(0, Flow::Mark(Mark::Cancel(epoch))).map(drop))?;
         }
+        self.with_node(0, time, |head, emit| match head {
+            Node::Source(_) => Ok(()),
+            Node::Operator(operator) => operator.on_given_up(epoch, emit),
+            Node::Sink(sink) => sink.on_given_up(epoch),
+        })?;
         self.on_released(epoch, time)
     }
 
@@ -186,7 +209,16 @@ impl Task {
         if !self.nodes().all(|node| node.cut() == Some(epoch) && !node.is_copying()) {
             return None;
         }
-        let mut snapshot = TaskSnapshot::default();
+        let counted = self.nodes().next()?.metrics().records_in.get();
+        let mut snapshot = TaskSnapshot {
+            task: self.number,
+            sources: BTreeMap::new(),
+            nodes: Vec::new(),
+            parts: Vec::new(),
+            passed: Passage::passed(self.passage, epoch),
+            records: counted - std::mem::replace(&mut self.counted, counted),
+            state_bytes: self.nodes().map(|node| node.metrics().state_bytes.get()).sum(),
+        };
         for node in self.nodes.iter_mut().flatten() {
             match node {
                 Node::Source(source) => {
@@ -200,7 +232,6 @@ impl Task {
                 Node::Sink(sink) => snapshot.parts.extend(sink.take_cut().into_iter().flat_map(|(_, parts)| parts)),
             }
         }
-        snapshot.pause = std::mem::take(&mut self.pause);
         Some((epoch, snapshot))
     }
 
@@ -251,13 +282,13 @@ impl Task {
         }
         if let Some(epoch) = self.barrier.take() {
             self.finish_snapshot(time);
-            let since = clock::now();
+            Passage::on_barrier(&mut self.passage, epoch);
             self.with_source(time, |source, emit| {
                 source.on_barrier(epoch);
                 crate::crash::point("barrier.injected");
                 emit(0, Flow::Mark(Mark::Barrier(epoch)))
             })?;
-            self.pause = since.elapsed();
+            self.passage.iter_mut().for_each(|it| it.on_passed(false));
             return Ok(Worked::Something);
         }
         if self.paused {
@@ -284,13 +315,17 @@ impl Task {
                     self.receive(0, channel, Flow::Packet(&mut packet), time)?;
                     self.inlets[channel].give_back(packet);
                 }
-                Element::Mark(mark @ Mark::Barrier(_)) => {
-                    self.finish_snapshot(time);
-                    let since = clock::now();
+                Element::Mark(mark) => {
+                    if let Mark::Barrier(epoch) = mark {
+                        self.finish_snapshot(time);
+                        Passage::on_barrier(&mut self.passage, epoch);
+                    }
                     self.receive(0, channel, Flow::Mark(mark), time)?;
-                    self.pause = since.elapsed();
+                    if matches!(mark, Mark::Barrier(_)) {
+                        let is_blocked = self.nodes[0].as_ref().is_some_and(|head| head.is_blocked(channel));
+                        self.passage.iter_mut().for_each(|it| it.on_passed(is_blocked));
+                    }
                 }
-                Element::Mark(mark) => self.receive(0, channel, Flow::Mark(mark), time)?,
             }
             return Ok(Worked::Something);
         }
@@ -306,7 +341,7 @@ impl Task {
             let before = time.pass_to(Owner::Node(self.first + index));
             let since = clock::now();
             operator.copy(|| since.elapsed() >= slice);
-            self.pause = self.pause.max(since.elapsed());
+            self.passage.iter_mut().for_each(|it| it.on_slice(since.elapsed()));
             time.pass_to(before);
         }
         true
@@ -321,12 +356,22 @@ impl Task {
 
     /// Lets a node that waits for room in the middle of a watermark go on.
     fn go_on(&mut self, index: usize, time: &mut Stopwatch) -> Result<(), Error> {
+        self.with_node(index, time, |node, emit| match node {
+            Node::Operator(operator) => operator.resume(emit),
+            Node::Source(_) | Node::Sink(_) => Ok(()),
+        })
+    }
+
+    /// Runs something of a node, with a way to hand on what it emits.
+    fn with_node(
+        &mut self,
+        index: usize,
+        time: &mut Stopwatch,
+        act: impl FnOnce(&mut Node, &mut Emit<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let Some(mut node) = self.nodes[index].take() else { return Ok(()) };
         let before = time.pass_to(Owner::Node(self.first + index));
-        let result = match &mut node {
-            Node::Operator(operator) => operator.resume(&mut |port, flow| self.deliver(index, port, flow, time)),
-            Node::Source(_) | Node::Sink(_) => Ok(()),
-        };
+        let result = act(&mut node, &mut |port, flow| self.deliver(index, port, flow, time));
         time.pass_to(before);
         self.nodes[index] = Some(node);
         result

@@ -11,7 +11,7 @@ use weir_core::ids::{Epoch, Name};
 use weir_core::record::{Batch, Mark};
 
 use super::gate::Flow;
-use super::{NodeKind, NodeMetrics, OnError, Packet, SinkNode};
+use super::{BarrierMode, NodeKind, NodeMetrics, OnError, Packet, SinkNode};
 use crate::connector::{Error, Sink};
 
 /// One of the two inputs of the node.
@@ -68,7 +68,7 @@ fn run(state: Taken, inputs: [&[Item]; 2], order: impl Iterator<Item = bool>) ->
     recorder.seen().taken = state;
     let name = Name::new("out").unwrap();
     let metrics = Arc::new(NodeMetrics::new(name.clone(), None, NodeKind::Sink, vec![String::new()], Arc::new([])));
-    let mut node = SinkNode::new(name, Box::new(recorder.clone()), 2, OnError::Fail, metrics);
+    let mut node = SinkNode::new(name, Box::new(recorder.clone()), 2, BarrierMode::Align, OnError::Fail, metrics);
     let mut left = inputs.map(|items| items.iter());
     for second in order {
         let input = usize::from(second);
@@ -127,4 +127,88 @@ proptest! {
             prop_assert_eq!(&again.taken, &whole.taken, "restored at {}", epoch);
         }
     }
+}
+
+/// A sink of two inputs, and what it was told, in order.
+fn told(mode: BarrierMode, tell: impl FnOnce(&mut SinkNode)) -> Vec<String> {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<String>>>);
+    impl Sink for Log {
+        fn write(&mut self, rows: &Batch, range: Range<usize>) -> Result<usize, Error> {
+            let values = range.clone().map(|slot| String::from_utf8(rows.values.get(slot).unwrap().to_vec()).unwrap());
+            self.0.lock().unwrap().extend(values);
+            Ok(range.len())
+        }
+
+        fn on_barrier(&mut self, epoch: Epoch) -> Result<Vec<StagedPart>, Error> {
+            self.0.lock().unwrap().push(format!("barrier {epoch}"));
+            Ok(Vec::new())
+        }
+
+        fn on_released(&mut self, epoch: Epoch) -> Result<(), Error> {
+            self.0.lock().unwrap().push(format!("release {epoch}"));
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let name = Name::new("out").unwrap();
+    let metrics = Arc::new(NodeMetrics::new(name.clone(), None, NodeKind::Sink, vec![String::new()], Arc::new([])));
+    tell(&mut SinkNode::new(name, Box::new(log.clone()), 2, mode, OnError::Fail, metrics));
+    std::mem::take(&mut *log.0.lock().unwrap())
+}
+
+fn row(node: &mut SinkNode, input: usize, value: &str) {
+    let mut packet = Packet::default();
+    packet.batch.times.push(0);
+    packet.batch.keys.push(None);
+    packet.batch.values.push(Some(value.as_bytes()));
+    node.on_flow(input, Flow::Packet(&mut packet)).unwrap();
+}
+
+fn barrier(node: &mut SinkNode, input: usize, epoch: u64) {
+    node.on_flow(input, Flow::Mark(Mark::Barrier(Epoch(epoch)))).unwrap();
+}
+
+#[test]
+fn an_input_behind_its_barrier_waits_where_barriers_are_aligned_and_goes_on_where_they_are_counted() {
+    let script = |node: &mut SinkNode| {
+        barrier(node, 0, 1);
+        row(node, 0, "behind");
+        row(node, 1, "before");
+        barrier(node, 1, 1);
+    };
+    assert_eq!(told(BarrierMode::Align, script), ["before", "barrier 1", "behind"]);
+    assert_eq!(told(BarrierMode::Count, script), ["behind", "before", "barrier 1"]);
+}
+
+/// The coordinator's word reaches every subtask at once, a cancel marker only behind the rows in front of it.
+#[test]
+fn rows_behind_a_barrier_go_on_as_soon_as_its_checkpoint_is_given_up() {
+    let script = |node: &mut SinkNode| {
+        barrier(node, 0, 1);
+        row(node, 0, "behind");
+        node.on_given_up(Epoch(1)).unwrap();
+        node.on_released(Epoch(1)).unwrap();
+        row(node, 1, "before");
+        // Late, and stale.
+        barrier(node, 1, 1);
+        barrier(node, 0, 2);
+        barrier(node, 1, 2);
+    };
+    assert_eq!(told(BarrierMode::Align, script), ["behind", "release 1", "before", "barrier 2"]);
+}
+
+/// It was aligned in front of this sink before the checkpoint was given up, and came behind rows that took long. Held rows would
+/// wait for a release that has been, and the next barrier would find them.
+#[test]
+fn a_barrier_that_comes_after_its_release_holds_no_rows() {
+    let script = |node: &mut SinkNode| {
+        node.on_released(Epoch(1)).unwrap();
+        barrier(node, 0, 1);
+        barrier(node, 1, 1);
+        row(node, 0, "behind");
+        barrier(node, 0, 2);
+        barrier(node, 1, 2);
+    };
+    assert_eq!(told(BarrierMode::Align, script), ["release 1", "barrier 1", "release 1", "behind", "barrier 2"]);
 }

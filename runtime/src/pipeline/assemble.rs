@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use weir_core::checkpoint::manifest::SourcePositions;
 use weir_core::domain::{Class, Failure};
 use weir_core::graph::plan::{KeyFrom, Vertex, VertexKind};
-use weir_core::graph::spec::{self, EventTime, OnError as Policy, SinkKind, SourceKind};
+use weir_core::graph::spec::{self, EventTime, Guarantee, OnError as Policy, SinkKind, SourceKind};
 use weir_core::ids::{Epoch, Name, Token};
 use weir_core::template::Template;
 use weir_core::watermark::Watermarks;
@@ -16,6 +16,7 @@ use weir_core::watermark::Watermarks;
 use super::authority::{Shared, cluster};
 use super::authority_thread::failure;
 use super::job::{Job, guest_settings};
+use super::statistics;
 use super::wiring::{self, Wiring};
 use super::writer::Restored;
 use crate::connector::file::{FileSink, FileSource};
@@ -23,8 +24,8 @@ use crate::connector::generator::Generator;
 use crate::connector::standard::{Discard, Stdin, Stdout};
 use crate::connector::{self, Sink, Source, Waker, kafka};
 use crate::dataflow::{
-    Bell, Command, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings,
-    SinkNode, SourceNode, SourceSettings, Task,
+    BarrierMode, Bell, Command, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode,
+    OperatorSettings, SinkNode, SourceNode, SourceSettings, Task,
 };
 use crate::guest::{Instance, Measured, Subtask};
 
@@ -34,8 +35,8 @@ const HOLD_BYTES: usize = 64 << 20;
 /// Everything that an attempt runs.
 pub(super) struct Assembled {
     pub(super) shards: Vec<AssembledShard>,
-    /// Tasks of all shards: as many snapshots make a checkpoint.
-    pub(super) tasks: usize,
+    /// Tasks of all shards, by number: as many snapshots make a checkpoint.
+    pub(super) tasks: Vec<statistics::Subtask>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -58,9 +59,12 @@ pub(super) fn assemble(
     let plan = &job.checked.plan;
     let mut wiring = Wiring::new(plan);
     let mut shards: Vec<Vec<Task>> = wiring.bells().iter().map(|_| Vec::new()).collect();
-    let mut metrics = Vec::new();
+    let (mut metrics, mut tasks) = (Vec::new(), Vec::new());
+    let barriers = barrier_mode(job);
     for chain in &plan.chains {
-        for subtask in 0..plan.vertex(chain.members[0]).parallelism {
+        let names: Vec<&str> = chain.members.iter().map(|id| plan.vertex(*id).name.as_str()).collect();
+        let of = plan.vertex(chain.members[0]).parallelism;
+        for subtask in 0..of {
             let shard = wiring.shard_of(subtask);
             let waker = wiring.waker(subtask);
             let mut nodes = Vec::new();
@@ -83,15 +87,15 @@ pub(super) fn assemble(
                         let writer = writer(shared, spec, of, token, next, &waker)?;
                         let channels = wiring::channels(plan, vertex).count();
                         let (name, policy) = (vertex.name.clone(), policy(spec.on_error));
-                        Node::Sink(Box::new(SinkNode::new(name, writer, channels, policy, counted)))
+                        Node::Sink(Box::new(SinkNode::new(name, writer, channels, barriers, policy, counted)))
                     }
                 });
             }
             let (edges, outlets, inlets) = wiring.take(chain, subtask);
-            shards[shard].push(Task::new(nodes, edges, outlets, inlets));
+            shards[shard].push(Task::new(tasks.len(), nodes, edges, outlets, inlets));
+            tasks.push(statistics::Subtask { chain: names.join(" > "), index: subtask, of });
         }
     }
-    let tasks = shards.iter().map(Vec::len).sum();
     let shards = shards.into_iter().zip(wiring.bells()).map(|(tasks, bell)| {
         let (commands, inbox) = sync_channel(64);
         AssembledShard { tasks, commands, inbox, bell: Arc::clone(bell) }
@@ -124,6 +128,14 @@ pub(super) fn check_sources(job: &Job, positions: &BTreeMap<Name, SourcePosition
         }
     }
     Ok(())
+}
+
+fn barrier_mode(job: &Job) -> BarrierMode {
+    match job.pipeline().checkpoint.guarantee {
+        Guarantee::AtLeastOnce => BarrierMode::Count,
+        // Of `none` nothing outlives the process; within it a restart goes on where it was.
+        Guarantee::ExactlyOnce | Guarantee::None => BarrierMode::Align,
+    }
 }
 
 fn policy(policy: Policy) -> OnError {
@@ -244,6 +256,7 @@ fn operator_node(
         keys,
         inputs: wiring::channels(plan, vertex).map(|(_, channel, _)| channel.input).collect(),
         on_error: policy(spec.on_error),
+        barriers: barrier_mode(job),
         rejects_port: vertex.rejects.and_then(|id| vertex.outputs.iter().position(|output| *output == id)),
         late_port: vertex.outputs.iter().position(|id| plan.output(*id).port == "late"),
         origin: origin(job, vertex),

@@ -129,8 +129,12 @@ impl Checkpoints {
         Ok((checkpoint, damage))
     }
 
-    /// Those with the mark, and the one that `CURRENT` names: a kill may have come before its mark.
-    fn committed(&self) -> Result<Vec<Listed>, Error> {
+    pub(super) fn store(&self) -> &SnapshotStore {
+        &self.store
+    }
+
+    /// Newest first: those with the mark, and the one that `CURRENT` names: a kill may have come before its mark.
+    pub(super) fn committed(&self) -> Result<Vec<Listed>, state::Error> {
         // Where it cannot be read the marks still can; a start says what is wrong with it.
         let named = current::named(&self.state.join("CURRENT")).unwrap_or_default();
         let mut listed = self.store.list()?;

@@ -17,6 +17,7 @@ use weir_core::ids::Name;
 use weir_core::key_group::KEY_GROUPS;
 
 use super::job::Checked;
+use super::renames;
 use super::snapshot_store::{self, SnapshotStore};
 use super::writer::TIMERS;
 use crate::{durable, hex, state};
@@ -163,6 +164,14 @@ pub(super) fn copy_checked(from: &Path, to: &Path, file: &FileRef) -> Result<(),
 /// Why a folder is no savepoint to start from. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A node was renamed from a name that the savepoint does not know.
+    #[error("{}: {why}", path.display())]
+    PreviousName {
+        /// The savepoint.
+        path: PathBuf,
+        /// Which.
+        why: String,
+    },
     /// Neither a savepoint nor a checkpoint.
     #[error("{} is neither a savepoint nor a checkpoint: name the folder that `weir savepoint` printed", .0.display())]
     Neither(PathBuf),
@@ -291,9 +300,15 @@ impl Opened {
         Ok(Opened { manifest, files })
     }
 
-    /// Refuses what the pipeline has no place for, by name.
-    pub fn check_strays(&self, path: &Path, checked: &Checked) -> Result<(), Error> {
-        let Strays { states, sources } = strays(&self.manifest, checked);
+    /// Refuses what the pipeline has no place for, by name, unless it may be left out; and names that the savepoint lacks.
+    pub fn check_names(&self, path: &Path, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
+        let mut manifest = self.manifest.clone();
+        renames::apply(&mut manifest, &checked.pipeline)
+            .map_err(|why| Error::PreviousName { path: path.to_owned(), why })?;
+        if allows_non_restored {
+            return Ok(());
+        }
+        let Strays { states, sources } = strays(&manifest, checked);
         let names: Vec<String> = states.into_iter().map(|(_, name)| name).chain(sources).collect();
         if names.is_empty() { Ok(()) } else { Err(Error::Strays { path: path.to_owned(), names }) }
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use weir_core::domain::{self, Class, Start};
 use weir_core::graph::spec::{OnCancel, SourceKind};
+use weir_core::ids::{Epoch, Token};
 use weir_core::restart::{Restarts, Verdict};
 
 use super::attempt::{self, Ending, Event};
 use super::job::Job;
 use super::owner;
+use super::removal::{Removal, Stays};
 use super::status::{State, Status};
 use super::wishes::{Answer, Wish, Wishes};
 use crate::clock;
@@ -78,6 +80,14 @@ impl Handle {
         answer
     }
 
+    /// Wants a checkpoint deleted. The receiver hears what came of it.
+    pub fn remove(&self, epoch: Epoch, token: Token) -> Receiver<Result<(), Stays>> {
+        let (answer, receiver) = sync_channel(1);
+        self.wishes.remove(Removal { epoch, token, answer });
+        self.wake();
+        receiver
+    }
+
     /// A savepoint and the end, behind the end of time as [`Handle::drain`] has it.
     pub fn drain_with_savepoint(&self, to: Option<PathBuf>) -> Receiver<Answer> {
         self.wishes.drain();
@@ -136,6 +146,8 @@ impl Service {
             let settings = self.domain_settings(attempts, held, start);
             let ending = attempt::run(&self.job, settings, &self.status, &self.wishes, &self.sender, &self.events);
             self.wishes.on_attempt_over(&ending.why);
+            let (now, wall) = (clock::now(), clock::now_millis());
+            self.status.update(|facts| drop(facts.history.fail(&ending.why, &[], now, wall)));
             ran |= ending.committed;
             claimed |= ending.claimed;
             held = ending.token.or(held);
@@ -261,7 +273,7 @@ impl Service {
         }
     }
 
-    fn domain_settings(&self, attempt: u32, held: Option<weir_core::ids::Token>, start: Start) -> domain::Settings {
+    fn domain_settings(&self, attempt: u32, held: Option<Token>, start: Start) -> domain::Settings {
         let pipeline = self.job.pipeline();
         let checkpoint = &pipeline.checkpoint;
         let transaction_timeout = super::authority::transaction_timeout(&self.job);

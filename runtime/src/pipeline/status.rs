@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use weir_core::ids::Epoch;
 
+use super::statistics::History;
 use crate::dataflow::Metrics;
 
 /// Where a pipeline stands.
@@ -56,6 +57,8 @@ pub struct Checkpointed {
     pub duration: Duration,
     /// How long the data path stood still.
     pub pause: Duration,
+    /// How long a channel waited for the others, in the subtask where that was longest.
+    pub alignment: Duration,
     /// Bytes of state and parts written for it.
     pub bytes: u64,
 }
@@ -75,6 +78,8 @@ pub struct Facts {
     pub committed: u64,
     /// See `committed`.
     pub declined: u64,
+    /// The newest attempts at a checkpoint.
+    pub history: History,
     /// Counters of the running attempt; they go on over restarts.
     pub metrics: Arc<Metrics>,
 }

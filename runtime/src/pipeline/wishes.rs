@@ -10,6 +10,7 @@ use weir_core::checkpoint::manifest::{CommitKind, SnapshotRef};
 use weir_core::domain::Fact;
 use weir_core::ids::Epoch;
 
+use super::removal::Removal;
 use super::savepoint;
 use super::snapshot_store::SnapshotStore;
 
@@ -59,6 +60,7 @@ struct Inner {
     /// This attempt's domain was told to stop.
     is_stop_told: bool,
     waiting: Vec<Asked>,
+    removals: Vec<Removal>,
     /// Savepoints that are being copied.
     copies: Vec<JoinHandle<()>>,
     ends: Vec<SyncSender<()>>,
@@ -96,6 +98,19 @@ impl Wishes {
             inner.waiting.push(Asked { wish, stage: Stage::New, answer });
         }
         receiver
+    }
+
+    /// Wants a checkpoint gone. Whoever asks hears once.
+    pub(super) fn remove(&self, removal: Removal) {
+        let mut inner = self.lock();
+        match inner.has_ended {
+            true => removal.has_ended("it does not run any more"),
+            false => inner.removals.push(removal),
+        }
+    }
+
+    pub(super) fn take_removals(&self) -> Vec<Removal> {
+        std::mem::take(&mut self.lock().removals)
     }
 
     pub(super) fn stop(&self, drain: bool) {
@@ -250,6 +265,7 @@ impl Wishes {
         for asked in inner.waiting.drain(..) {
             let _ = asked.answer.try_send(Err(format!("the pipeline has ended: {why}")));
         }
+        inner.removals.drain(..).for_each(|removal| removal.has_ended(why));
         inner.ends.clear();
     }
 }

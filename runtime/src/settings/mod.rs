@@ -6,6 +6,8 @@ pub mod duration;
 mod interpolate;
 pub mod kafka_options;
 mod read;
+mod reference;
+pub mod schema;
 pub mod size;
 mod source;
 #[cfg(test)]

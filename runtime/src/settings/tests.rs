@@ -127,6 +127,7 @@ count = 50000
 rate = 1000
 template = '{"ts":{{time 1700000000000 10}},"ip":"10.0.0.{{zipf 50}}"}'
 [nodes.match]
+previous_name = "joined"
 operator = "interval-join@2"
 inputs = { left = "orders", right = [{ from = "lines", exchange = "forward" }, "made"] }
 key = { left = { json = "/id" }, right = { kafka = "key" } }
@@ -232,6 +233,17 @@ fn a_missing_variable_is_shown_where_it_is_used() {
 #[test]
 fn contradicting_times_show_both_numbers() {
     insta::assert_snapshot!(bad(&GOOD.replace("2m", "20s")));
+    let pause = "[checkpoint]\nmin_pause = \"2s\"\n";
+    insta::assert_snapshot!(bad(&GOOD.replace("[checkpoint]\n", pause)));
+}
+
+#[test]
+fn a_previous_name_that_is_there_is_shown() {
+    let renamed = |name| format!("[nodes.count]\nprevious_name = \"{name}\"\n");
+    insta::assert_snapshot!(bad(&GOOD.replace("[nodes.count]\n", &renamed("requests"))));
+    assert!(bad(&GOOD.replace("[nodes.count]\n", &renamed("Old"))).contains("is not a name"));
+    let node = good(&GOOD.replace("[nodes.count]\n", &renamed("old"))).spec.nodes.remove(0);
+    assert_eq!(node.previous_name.map(|name| name.to_string()).as_deref(), Some("old"));
 }
 
 #[test]
@@ -297,6 +309,7 @@ fn a_restart_strategy_takes_its_own_numbers_and_no_others() {
 #[test]
 fn what_comes_later_says_so() {
     let later = [
+        "[checkpoint]\nstorage = \"/mnt\"\n",
         "[[tests]]\nname = \"t\"\n",
         "[nodes.n]\noperator = \"o@1\"\ninputs = [\"in\"]\ncapabilities = [\"random\"]\n",
         "[nodes.n]\noperator = \"o@1\"\ninputs = [\"in\"]\non_error = \"dead-letter\"\n",

@@ -117,6 +117,17 @@ enum State {
     Over,
 }
 
+/// Why a checkpoint is not removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is the newest commit: the next start restores it.
+    Newest,
+    /// There is none of this id.
+    Unknown,
+    /// What there is is not known yet.
+    NotYet,
+}
+
 /// Why a call goes no further: the attempt is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct End {
@@ -224,6 +235,17 @@ impl Domain {
     /// Consecutive checkpoints that failed, up to now.
     pub fn failures(&self) -> u32 {
         self.owned().map_or(0, |owned| owned.coordinator.failures())
+    }
+
+    /// Takes a checkpoint off the shelf before its time, since a user wants that: what to delete. Not a fact: nothing of
+    /// the protocol waits for it or changes with it.
+    pub fn remove(&mut self, epoch: Epoch, token: Token) -> Result<Retire, Kept> {
+        let State::Owned(owned) = &mut self.state else { return Err(Kept::NotYet) };
+        let retire = owned.remove((epoch, token))?;
+        let decision = [Decision::Retire(retire.clone())];
+        // Invariant I5 has the last word: what the newest commit names is not deleted.
+        let guarded = self.guard.on_decisions(&decision, self.token(), self.settings.rules);
+        guarded.map(|()| retire).map_err(|_| Kept::Newest)
     }
 
     fn owned(&self) -> Option<&Owned> {

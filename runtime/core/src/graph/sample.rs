@@ -39,6 +39,7 @@ fn source(text: &str) -> Source {
 fn node(text: &str, edges: &[&str]) -> Node {
     Node {
         name: name(text),
+        previous_name: None,
         operator: OperatorRef::Path(path("op.wasm")),
         inputs: inputs(&format!("nodes.{text}"), edges),
         on_error: OnError::Fail,

@@ -12,7 +12,7 @@ use weir_core::ids::{Epoch, Name};
 use weir_core::record::{Batch, Mark};
 
 use super::error::{Error, OnError};
-use super::gate::{Event, Flow, Gate, Room, Waiting};
+use super::gate::{BarrierMode, Event, Flow, Gate, Room, Waiting};
 use super::metrics::NodeMetrics;
 use super::packet::{KeyExtraction, Packet, extract_keys};
 use crate::clock;
@@ -37,6 +37,8 @@ pub struct OperatorSettings {
     pub keys: Vec<Option<KeyExtraction>>,
     /// The operator's input of each channel.
     pub inputs: Vec<u32>,
+    /// What becomes of a channel behind its barrier.
+    pub barriers: BarrierMode,
     /// What happens to a bad record.
     pub on_error: OnError,
     /// Index of the host port `rejects`, where something is wired to it.
@@ -81,7 +83,7 @@ impl OperatorNode {
         watermark: i64,
     ) -> OperatorNode {
         OperatorNode {
-            gate: Gate::new(settings.inputs.len(), watermark),
+            gate: Gate::new(settings.inputs.len(), settings.barriers, watermark),
             extractors: settings.keys.iter().map(|_| None).collect(),
             settings,
             instance,
@@ -160,6 +162,13 @@ impl OperatorNode {
         self.take_waiting(emit)
     }
 
+    /// The coordinator has given the attempt up.
+    pub(super) fn on_given_up(&mut self, epoch: Epoch, emit: &mut Emit<'_>) -> Result<(), Error> {
+        let events = self.gate.on_given_up(epoch);
+        events.into_iter().try_for_each(|event| self.on_event(event, emit))?;
+        self.take_waiting(emit)
+    }
+
     fn take_waiting(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
         while self.firing.is_none()
             && let Some((channel, waiting)) = self.gate.next_free()
@@ -190,6 +199,7 @@ impl OperatorNode {
                 // Order: the barrier goes on before the own snapshot, so that the nodes behind align while this one copies.
                 self.emit_mark(Mark::Barrier(epoch), emit)?;
                 let node = NodeSnapshot { states: Default::default(), watermark: self.gate.watermark() };
+                self.metrics.state_bytes.set(self.instance.state().bytes() as u64);
                 self.instance.state().close_generation(epoch);
                 (self.cut, self.copying) = (Some((epoch, node)), true);
                 crate::crash::point("state.sealed");

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
 
 use weir_core::checkpoint::commit::Commit;
 use weir_core::checkpoint::manifest::{CommitKind, SnapshotRef, SourcePositions};
@@ -21,33 +20,28 @@ use crate::pipeline::assemble::{self, Assembled};
 use crate::pipeline::authority::{self, Shared};
 use crate::pipeline::authority_thread::{AuthorityThread, Step, failure};
 use crate::pipeline::job::Job;
-use crate::pipeline::status::{Checkpointed, State, Status};
+use crate::pipeline::removal::Removal;
+use crate::pipeline::statistics::{Checkpoint, Subtask};
+use crate::pipeline::status::{State, Status};
 use crate::pipeline::wishes::Wishes;
 use crate::pipeline::writer::{From, WriteJob, Writer};
 use crate::state;
 
-/// A checkpoint that is under way, for the status.
-struct InFlight {
-    epoch: Epoch,
-    kind: CommitKind,
-    started: Instant,
-    pause: Duration,
-}
-
 /// The threads of an attempt, and what is on its way between them.
 pub(super) struct Attempt<'a> {
     job: &'a Job,
-    status: &'a Status,
-    wishes: &'a Wishes,
+    pub(super) status: &'a Status,
+    pub(super) wishes: &'a Wishes,
     sender: SyncSender<Event>,
     number: u32,
     start: Start,
     authority: AuthorityThread,
     shared: Shared,
-    writer: Writer<'a>,
+    pub(super) writer: Writer<'a>,
     assembled: Option<Assembled>,
     running: Vec<ShardThread>,
-    in_flight: Option<InFlight>,
+    /// All subtasks, by the number of their task.
+    pub(super) subtasks: Vec<Subtask>,
     /// What barriers cut off and no snapshot holds yet.
     gathered: Gathered,
     positions: BTreeMap<Epoch, BTreeMap<weir_core::ids::Name, SourcePositions>>,
@@ -82,7 +76,7 @@ impl<'a> Attempt<'a> {
             start,
             assembled: None,
             running: Vec::new(),
-            in_flight: None,
+            subtasks: Vec::new(),
             gathered: Gathered::default(),
             positions: BTreeMap::new(),
             deterministic: false,
@@ -93,14 +87,17 @@ impl<'a> Attempt<'a> {
     pub(super) fn translate(&mut self, event: Event) -> Option<Fact> {
         match event {
             Event::Fact(number, _) | Event::Report(number, _) if number != self.number => None,
-            Event::Fact(_, fact) => Some(self.verify_named(*fact)),
+            Event::Fact(_, fact) => {
+                if let Fact::Prepared { snapshot, .. } = &*fact {
+                    let (now, full, new) = (clock::now(), self.writer.full_bytes(), self.writer.bytes());
+                    self.record(snapshot.epoch, |it| it.on_prepared(now, full, new));
+                }
+                Some(self.verify_named(*fact))
+            }
             Event::Wake => None,
             Event::Report(_, Report::Snapshot(epoch, snapshot)) => {
-                let pause = self.gathered.add(epoch, *snapshot)?;
-                if let Some(in_flight) = &mut self.in_flight {
-                    in_flight.pause = pause;
-                }
-                Some(Fact::BarrierPassed { sink: 0, epoch })
+                self.record_part(epoch, &snapshot);
+                self.gathered.add(epoch, *snapshot).then_some(Fact::BarrierPassed { sink: 0, epoch })
             }
             Event::Report(_, Report::Ended) => self.gathered.on_ended().then_some(Fact::InputEnded),
             Event::Report(_, Report::Failed(error)) => {
@@ -178,8 +175,9 @@ impl<'a> Attempt<'a> {
             Decision::Begin { .. } => self.authority.send(Step::Begin)?,
             Decision::Run { .. } => self.start_shards()?,
             Decision::InjectBarrier { epoch, kind, last } => {
-                let in_flight = InFlight { epoch, kind, started: clock::now(), pause: Duration::ZERO };
-                self.in_flight = Some(in_flight);
+                let token = domain.token().unwrap_or_default();
+                let begun = Checkpoint::new(epoch, token, kind, clock::now(), clock::now_millis());
+                self.status.update(|facts| facts.history.begin(begun));
                 self.wishes.on_trigger(epoch, kind);
                 if last && self.wishes.is_draining() {
                     self.tell(&Command::Drain);
@@ -189,10 +187,7 @@ impl<'a> Attempt<'a> {
                 self.tell(&Command::Barrier(epoch));
             }
             Decision::Cancel { epoch, why } => {
-                tracing::warn!("checkpoint {epoch} is declined: {why}");
-                self.status.update(|facts| facts.declined += 1);
-                self.wishes.on_declined(epoch, &why);
-                self.in_flight = None;
+                self.decline(epoch, &why);
                 self.tell(&Command::Cancel(epoch));
             }
             Decision::Flush { epoch } => self.authority.send(Step::Flush(epoch))?,
@@ -221,6 +216,19 @@ impl<'a> Attempt<'a> {
         Ok(None)
     }
 
+    /// Deletes a checkpoint that a user wants gone, if it may go.
+    pub(super) fn remove(&mut self, removal: Removal, domain: &mut Domain) {
+        match domain.remove(removal.epoch, removal.token) {
+            Ok(retire) => {
+                tracing::info!("checkpoint {}-{} is deleted, as asked for", removal.epoch, removal.token);
+                self.writer.retire(retire);
+                // Order: behind the deletion, on the same thread.
+                self.writer.afterwards(Box::new(move |store| removal.done(store)));
+            }
+            Err(kept) => removal.refuse(kept),
+        }
+    }
+
     fn restore(&mut self, snapshot: Option<&SnapshotRef>, domain: &Domain) -> Result<(), Failure> {
         let token = domain.token().ok_or_else(|| bug("restore before the token is known"))?;
         let next = domain.committed().map_or(Epoch(1), |commit| commit.epoch.next());
@@ -241,7 +249,8 @@ impl<'a> Attempt<'a> {
 
     fn start_shards(&mut self) -> Result<(), Failure> {
         let Assembled { shards, tasks, .. } = self.assembled.take().ok_or_else(|| bug("run before restore"))?;
-        self.gathered.tasks = tasks;
+        self.gathered.tasks = tasks.len();
+        self.subtasks = tasks;
         for shard in shards {
             let (sender, number) = (self.sender.clone(), self.number);
             let report = move |report| drop(sender.send(Event::Report(number, report)));
@@ -258,30 +267,6 @@ impl<'a> Attempt<'a> {
         let Cut { sources, nodes, sealed, parts, .. } = cut;
         self.writer.write(WriteJob { epoch, token, kind, sources, nodes, sealed, parts });
         Ok(())
-    }
-
-    fn on_committed(&mut self, snapshot: SnapshotRef) {
-        let mut afterwards = None;
-        if let Some(done) = self.in_flight.take().filter(|done| done.epoch == snapshot.epoch) {
-            afterwards = Some(self.wishes.on_committed(&snapshot, done.kind));
-            let checkpoint = Checkpointed {
-                epoch: done.epoch,
-                completed_at: clock::now_millis(),
-                duration: done.started.elapsed(),
-                pause: done.pause,
-                bytes: self.writer.bytes(),
-            };
-            tracing::debug!(epoch = done.epoch.0, kind = ?done.kind, ms = checkpoint.duration.as_millis() as u64, "committed");
-            self.status.update(|facts| {
-                facts.committed += 1;
-                facts.last_checkpoint = Some(checkpoint);
-            });
-        }
-        crate::crash::point("epoch.advanced");
-        self.writer.committed(snapshot);
-        if let Some(afterwards) = afterwards {
-            self.writer.afterwards(afterwards);
-        }
     }
 
     fn tell(&self, command: &Command) {

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use std::time::Duration;
-
 use weir_core::checkpoint::manifest::{NodeSnapshot, SourcePositions, StagedPart};
 use weir_core::ids::{Epoch, Name};
 
@@ -19,8 +17,6 @@ pub(super) struct Cut {
     pub(super) nodes: BTreeMap<Name, NodeSnapshot>,
     pub(super) sealed: Vec<SealedState>,
     pub(super) parts: Vec<StagedPart>,
-    /// How long the task stood still that did so longest.
-    pub(super) pause: Duration,
 }
 
 /// Cuts that are in no snapshot yet.
@@ -33,11 +29,10 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds what one task cut off. Gives the pause, once that was the last one.
-    pub(super) fn add(&mut self, epoch: Epoch, snapshot: TaskSnapshot) -> Option<Duration> {
+    /// Adds what one task cut off. Whether that was the last one.
+    pub(super) fn add(&mut self, epoch: Epoch, snapshot: TaskSnapshot) -> bool {
         let cut = self.cuts.entry(epoch).or_default();
         cut.tasks += 1;
-        cut.pause = cut.pause.max(snapshot.pause);
         for (name, positions) in snapshot.sources {
             merge_positions(cut.sources.entry(name), positions);
         }
@@ -49,7 +44,7 @@ impl Gathered {
             cut.sealed.push(sealed);
         }
         cut.parts.extend(snapshot.parts);
-        (cut.tasks == self.tasks).then_some(cut.pause)
+        cut.tasks == self.tasks
     }
 
     /// A task has ended. Whether all have.

@@ -3,6 +3,7 @@
 
 mod carry_out;
 mod gather;
+mod recorded;
 mod shard_thread;
 
 use std::collections::VecDeque;
@@ -81,6 +82,9 @@ pub(super) fn run(
                 status.update(|facts| facts.state = State::Stopping);
             }
             facts.push_back(wish);
+        }
+        if domain.has_run() {
+            wishes.take_removals().into_iter().for_each(|removal| attempt.remove(removal, &mut domain));
         }
         let fact = match facts.pop_front() {
             Some(fact) => fact,

@@ -62,6 +62,7 @@ pub(super) struct Writer<'a> {
     folders: Folders,
     report: Arc<dyn Fn(Fact) + Send + Sync>,
     bytes: Arc<AtomicU64>,
+    full_bytes: Arc<AtomicU64>,
     /// A snapshot that proved whole before it was restored.
     verified: Option<(SnapshotRef, Snapshot)>,
     thread: Option<Running>,
@@ -71,7 +72,7 @@ impl<'a> Writer<'a> {
     /// A writer for an attempt. Its thread starts with the restore, which gives it the database.
     pub(super) fn new(job: &'a Job, report: impl Fn(Fact) + Send + Sync + 'static) -> Writer<'a> {
         let (report, folders) = (Arc::new(report), sink_folders(job));
-        Writer { job, folders, report, bytes: Arc::default(), verified: None, thread: None }
+        Writer { job, folders, report, bytes: Arc::default(), full_bytes: Arc::default(), verified: None, thread: None }
     }
 
     /// What the store holds.
@@ -82,6 +83,11 @@ impl<'a> Writer<'a> {
     /// Bytes of state and parts that the newest snapshot wrote.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all state that the newest snapshot names.
+    pub(super) fn full_bytes(&self) -> u64 {
+        self.full_bytes.load(Ordering::Relaxed)
     }
 
     /// Checks a snapshot and every file of it, and gives its manifest. Changes nothing.
@@ -139,6 +145,7 @@ impl<'a> Writer<'a> {
             parts: Vec::new(),
             report: Arc::clone(&self.report),
             bytes: Arc::clone(&self.bytes),
+            full_bytes: Arc::clone(&self.full_bytes),
         };
         // One snapshot is under way at a time; the rest are notes about the one before.
         let (tasks, inbox) = sync_channel(64);

@@ -14,6 +14,7 @@ use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 use super::failure;
 use crate::guest::Descriptor;
 use crate::pipeline::job::Job;
+use crate::pipeline::renames;
 use crate::pipeline::savepoint;
 use crate::pipeline::snapshot_store::Snapshot;
 use crate::state::{Database, KeyedState, Kind, Live, Restoring, StateSpec};
@@ -47,8 +48,10 @@ impl Restored {
 
 /// A snapshot of this pipeline whose manifest and files are whole.
 pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Failure> {
-    let loaded = job.store.load(snapshot).map_err(|e| failure(&e))?;
-    let halt = |why: String| Err(Failure { class: Class::Halt, why });
+    let mut loaded = job.store.load(snapshot).map_err(|e| failure(&e))?;
+    fn halt<T>(why: String) -> Result<T, Failure> {
+        Err(Failure { class: Class::Halt, why })
+    }
     let Manifest { pipeline, key_groups, .. } = &loaded.manifest;
     let ours = &job.pipeline().name;
     if pipeline != ours {
@@ -68,6 +71,7 @@ pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Fail
             snapshot.id()
         ));
     }
+    renames::apply(&mut loaded.manifest, job.pipeline()).or_else(halt)?;
     Ok(loaded)
 }
 

@@ -32,6 +32,7 @@ pub(super) struct Worker {
     pub(super) parts: Vec<(Epoch, StagedPart)>,
     pub(super) report: Arc<dyn Fn(Fact) + Send + Sync>,
     pub(super) bytes: Arc<AtomicU64>,
+    pub(super) full_bytes: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -111,6 +112,7 @@ impl Worker {
         };
         let prepared = self.store.prepare(&manifest)?;
         self.bytes.store(bytes, Ordering::Relaxed);
+        self.full_bytes.store(manifest.files().map(|file| file.bytes).sum(), Ordering::Relaxed);
         Ok(Fact::Prepared {
             snapshot: prepared.snapshot().clone(),
             files: manifest.files().map(|file| file.stored.clone()).collect(),

@@ -7,6 +7,8 @@ mod kafka;
 mod node;
 mod options;
 mod restart;
+#[cfg(test)]
+pub(super) mod seen;
 mod table;
 mod time;
 
@@ -98,6 +100,7 @@ fn checkpoint(field: Field<'_>, reader: &mut Reader<'_>) -> Checkpoint {
     table.set(reader, "retain", small, &mut checkpoint.retain);
     table.set(reader, "on_cancel", on_cancel, &mut checkpoint.on_cancel);
     table.set(reader, "margin", Field::duration, &mut checkpoint.margin);
+    table.later(reader, "storage", "checkpoints outside of the state folder");
     table.finish(reader);
     checkpoint
 }

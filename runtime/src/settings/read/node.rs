@@ -41,11 +41,12 @@ pub(super) fn node(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>) -
     {
         field.report_value_later(reader, "anything beyond state, timers and logs");
     }
-    table.later(reader, "previous_name", "renaming a node with its state");
+    let previous_name = table.field("previous_name").and_then(|f| f.name(reader));
     let operator = operator
         .unwrap_or_else(|| OperatorRef::Path(FilePath { written: String::new(), resolved: Default::default() }));
     Node {
         name,
+        previous_name,
         operator,
         inputs,
         on_error: policy,

@@ -110,6 +110,8 @@ impl<'t> Table<'t> {
 
     /// Complains about every key that nobody asked for.
     pub(super) fn finish(self, reader: &mut Reader<'_>) {
+        #[cfg(test)]
+        super::seen::note(&self.path, &self.known);
         for entry in self.entries {
             let key = entry.key.as_str();
             if self.lenient || self.known.contains(&key) || self.later.contains(&key) {

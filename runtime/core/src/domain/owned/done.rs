@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use super::{After, Marked, Opening, Owned, Step, retire};
+use super::{After, Marked, Opening, Owned, Seal, Step, Writing, retire};
 use crate::checkpoint::manifest::CommitKind;
 use crate::domain::claim::{Claiming, Stage, check_reclaim, deposed};
-use crate::domain::{Class, Decision, End, Fact, Go, Resolved, Retire, Settings, Start, stopped};
+use crate::domain::{Class, Decision, End, Fact, Go, Kept, Resolved, Retire, Settings, Start, stopped};
+use crate::ids::{Epoch, Token};
 
 impl Owned {
     pub(super) fn on_done(
@@ -53,6 +54,24 @@ impl Owned {
         }
         self.go_on(Opening::Next { released: commit.epoch, retire: list }, suspicious, settings, out);
         Ok(())
+    }
+
+    /// A user wants this one gone. The newest stays: it is what the next start restores.
+    pub(in crate::domain) fn remove(&mut self, id: (Epoch, Token)) -> Result<Retire, Kept> {
+        if matches!(self.step, Step::List | Step::Import(_) | Step::Restore { .. }) {
+            return Err(Kept::NotYet);
+        }
+        let newest = self.committed.as_ref().and_then(|commit| commit.snapshot.as_ref());
+        if newest.is_some_and(|newest| (newest.epoch, newest.token) == id) {
+            return Err(Kept::Newest);
+        }
+        let pending = match &self.step {
+            Step::Seal(Seal { snapshot: Writing::Prepared { files, .. }, .. })
+            | Step::Mark(Marked { after: After::Shelve { files, .. }, .. })
+            | Step::Commit(Marked { after: After::Shelve { files, .. }, .. }) => &files[..],
+            _ => &[],
+        };
+        self.shelf.remove(id, pending).ok_or(Kept::Unknown)
     }
 
     fn go_on(&mut self, next: Opening, suspicious: bool, settings: &Settings, out: &mut Vec<Decision>) {

@@ -105,6 +105,17 @@ impl Shelf {
         self.retire(leaving)
     }
 
+    /// Takes one off before its time. `None`: it is not there. Files that another one needs stay, also one that is not
+    /// committed yet, whose files are `pending`.
+    pub(super) fn remove(&mut self, id: (Epoch, Token), pending: &[String]) -> Option<Retire> {
+        let at = self.kept.iter().position(|entry| (entry.epoch, entry.token) == id)?;
+        let entry = self.kept.remove(at);
+        let mut retire = self.retire(vec![entry]);
+        let loose = used(&self.loose);
+        retire.files.retain(|name| !loose.contains(name.as_str()) && !pending.contains(name));
+        Some(retire)
+    }
+
     fn retire(&self, leaving: Vec<Entry>) -> Retire {
         let used = used(&self.kept);
         let files: BTreeSet<&String> =

@@ -250,3 +250,70 @@ fn the_guard_stops_what_breaks_an_invariant() {
     let old = Decision::InjectBarrier { epoch: Epoch(5), kind: CommitKind::Checkpoint, last: false };
     assert!(broken(&[resolved(10, Some(checkpoint(5, 3))), Fact::Begun], old).contains("I7"));
 }
+
+/// Flink's `NotifyCheckpointAbortedITCase`: the first cannot be stored, the second takes too long; each is cancelled once, the
+/// attempt goes on, and the third one commits.
+#[test]
+fn two_checkpoints_that_fail_are_each_cancelled_once_and_the_third_commits() {
+    let mut script = Script::running(Settings { tolerable_failures: 2, ..settings() }, None);
+    let mut cancelled = Vec::new();
+    let mut on = |script: &mut Script, fact| {
+        let said = script.on(fact);
+        cancelled.extend(said.split(", ").filter(|said| said.starts_with("cancel")).map(str::to_owned));
+        said
+    };
+    assert_eq!(script.tick(), "inject 1");
+    on(&mut script, passed(1));
+    on(&mut script, no_space(1));
+    on(&mut script, flushed(1));
+    // Said twice it is still one failure.
+    on(&mut script, Fact::Declined { epoch: Epoch(1), why: "again".to_owned() });
+    assert_eq!(script.domain.failures(), 1);
+    assert_eq!(script.tick(), "inject 2");
+    on(&mut script, passed(2));
+    on(&mut script, flushed(2));
+    script.now += Duration::from_secs(60);
+    on(&mut script, Fact::Tick);
+    on(&mut script, Fact::Tick);
+    assert_eq!(script.domain.failures(), 2);
+    script.now += Duration::from_secs(1);
+    assert_eq!(on(&mut script, prepared(2, 10, &[])), "inject 3");
+    script.check(&[
+        (passed(3), "write 3-10, flush 3"),
+        (flushed(3), ""),
+        (prepared(3, 10, &[]), "mark 3-10"),
+        (Fact::Marked, "commit 3"),
+        (Fact::Committed(fast()), "publish 3-10, note 3-10, begin 4"),
+        (Fact::Begun, "release 3, lag 3, retire [2-10]"),
+    ]);
+    assert_eq!(script.domain.failures(), 0);
+    assert_eq!(cancelled, ["cancel 1", "cancel 2"]);
+}
+
+/// Flink's `CheckpointCoordinatorTest#testSuccessfulCheckpointSubsumesUnsuccessful` and its siblings, as far as they can happen
+/// where one is tried at a time: the first is half acknowledged and given up, the second completes, and what comes late of
+/// the first leaves nothing.
+#[test]
+fn a_half_acknowledged_checkpoint_is_dropped_and_its_late_answer_leaves_nothing() {
+    let mut script = Script::running(Settings { sinks: 2, ..settings() }, None);
+    let passed_by = |sink, epoch| Fact::BarrierPassed { sink, epoch: Epoch(epoch) };
+    assert_eq!(script.tick(), "inject 1");
+    assert_eq!(script.on(passed_by(0, 1)), "");
+    assert_eq!(script.tick(), "cancel 1");
+    assert_eq!(script.tick(), "inject 2");
+    script.check(&[
+        (passed_by(0, 2), ""),
+        // Late, then twice.
+        (passed_by(1, 1), ""),
+        (passed_by(0, 2), ""),
+        (passed_by(1, 2), "write 2-10, flush 2"),
+        (flushed(2), ""),
+        (prepared(2, 10, &["10-a"]), "mark 2-10"),
+        (passed_by(0, 1), ""),
+        (Fact::Marked, "commit 2"),
+        (Fact::Committed(fast()), "publish 2-10, note 2-10, begin 3"),
+        (Fact::Begun, "release 2, lag 2"),
+    ]);
+    // Nothing of 1 was ever written, so nothing of it is left. An answer of one that never was is a bug.
+    assert_eq!(script.on(passed_by(0, 9)), "exit Bug");
+}

@@ -9,6 +9,7 @@ use crate::checkpoint::manifest::{CommitKind, SnapshotRef};
 
 mod failures;
 mod owners;
+mod removal;
 mod reset;
 mod rewind;
 

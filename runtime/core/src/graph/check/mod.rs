@@ -17,6 +17,7 @@ pub fn check(pipeline: &Pipeline) -> Vec<Fault> {
     let mut faults = Vec::new();
     ends_exist(pipeline, &mut faults);
     names_are_unique(pipeline, &mut faults);
+    previous_names_are_free(pipeline, &mut faults);
     edges::lead_somewhere(pipeline, &mut faults);
     edges::make_no_cycle(pipeline, &mut faults);
     edges::are_consumed(pipeline, &mut faults);
@@ -58,6 +59,25 @@ fn names_are_unique(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
             let message = format!("the name `{name}` stands twice: {first} and {path}");
             let help = "sources, nodes and sinks share one space of names; rename one of them";
             faults.push(Fault::error("weir::config::duplicate_name", path, message).help(help));
+        }
+    }
+}
+
+/// State has one heir.
+fn previous_names_are_free(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
+    let mut heirs = BTreeMap::new();
+    for node in &pipeline.nodes {
+        let Some(previous) = &node.previous_name else { continue };
+        let path = format!("nodes.{}.previous_name", node.name);
+        let mut fault = |message: String, help: &str| {
+            faults.push(Fault::error("weir::config::previous_name", path.clone(), message).help(help));
+        };
+        if let Some((_, place)) = names(pipeline).find(|(name, _)| *name == previous.as_str()) {
+            let message = format!("`{previous}` is there: {place} keeps its own state");
+            fault(message, "a previous name is one that nothing has any more");
+        } else if let Some(heir) = heirs.insert(previous, &node.name) {
+            let message = format!("`{previous}` is the previous name of `{heir}` too");
+            fault(message, "state goes to one node: take it out of the other");
         }
     }
 }
@@ -107,17 +127,13 @@ fn guarantee_can_be_given(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
             faults.push(Fault::error("weir::config::event_time", path, message).help(help));
         }
     }
-    if guarantee == Guarantee::AtLeastOnce {
-        let message = "at-least-once comes later";
-        let help = "write guarantee = \"exactly-once\", which is the default";
-        faults.push(Fault::error("weir::config::later", "checkpoint.guarantee", message).help(help));
-    }
     for sink in &pipeline.sinks {
         if guarantee == Guarantee::None && matches!(sink.kind, SinkKind::Kafka(_)) {
             let message = "a Kafka sink writes in transactions, so the guarantee \"none\" comes later for it";
             let path = format!("sinks.{}.type", sink.name);
             faults.push(
-                Fault::error("weir::config::guarantee", path, message).help("leave the guarantee at exactly-once"),
+                Fault::error("weir::config::guarantee", path, message)
+                    .help("leave the guarantee at exactly-once, or write at-least-once"),
             );
         }
     }

@@ -68,6 +68,40 @@ fn one_name_means_one_thing() {
 }
 
 #[test]
+fn state_has_one_heir_and_its_previous_name_is_nobodys() {
+    let mut renamed = pipeline(
+        &["src"],
+        &[("a", &["src"]), ("b", &["src"]), ("c", &["src"]), ("d", &["src"])],
+        &[("out", &["a", "b", "c", "d"])],
+    );
+    for (node, previous) in renamed.nodes.iter_mut().zip(["old", "old", "src", "d"]) {
+        node.previous_name = Some(super::super::sample::name(previous));
+    }
+    assert_eq!(
+        faults(&renamed),
+        [
+            "nodes.b.previous_name: `old` is the previous name of `a` too",
+            "nodes.c.previous_name: `src` is there: sources.src keeps its own state",
+            "nodes.d.previous_name: `d` is there: nodes.d keeps its own state",
+        ]
+    );
+    renamed.nodes.iter_mut().zip(["w", "x", "y", "z"]).for_each(|(node, previous)| {
+        node.previous_name = Some(super::super::sample::name(previous));
+    });
+    assert_eq!(faults(&renamed), [""; 0]);
+}
+
+#[test]
+fn a_pause_is_not_over_the_interval() {
+    let mut line = line();
+    line.checkpoint.min_pause = line.checkpoint.interval;
+    assert_eq!(faults(&line), [""; 0]);
+    line.checkpoint.min_pause += Duration::from_millis(1);
+    let expected = "checkpoint.min_pause: `min_pause` of 1001ms is over `interval` of 1s: no checkpoint would come at its interval";
+    assert_eq!(faults(&line), [expected]);
+}
+
+#[test]
 fn what_nobody_takes_is_a_warning() {
     let unused = pipeline(&["src", "idle"], &[("count", &["src"])], &[("out", &["src"])]);
     let expected =

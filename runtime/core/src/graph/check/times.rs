@@ -23,6 +23,19 @@ fn checkpoint(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
     };
     positive(checkpoint.interval, "interval");
     positive(checkpoint.timeout, "timeout");
+    if checkpoint.min_pause > checkpoint.interval {
+        let message = format!(
+            "`min_pause` of {} is over `interval` of {}: no checkpoint would come at its interval",
+            text(checkpoint.min_pause),
+            text(checkpoint.interval)
+        );
+        let help = format!(
+            "write interval = \"{0}\" or more, or min_pause = \"{1}\" or less",
+            text(checkpoint.min_pause),
+            text(checkpoint.interval)
+        );
+        faults.push(Fault::error("weir::config::min_pause", "checkpoint.min_pause", message).help(help));
+    }
     if checkpoint.retain == 0 {
         let fault = Fault::error("weir::config::zero", "checkpoint.retain", "at least one snapshot must be kept");
         faults.push(fault.help("write retain = 1 or more; the default is 3"));

@@ -11,6 +11,8 @@ use crate::ids::Name;
 pub struct Node {
     /// Its name: the identity of its state.
     pub name: Name,
+    /// What it was called when the state was written that it is to have.
+    pub previous_name: Option<Name>,
     /// The component.
     pub operator: OperatorRef,
     /// What it takes: one input without a port name, or several with one each.

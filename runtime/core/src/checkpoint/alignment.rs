@@ -1,6 +1,6 @@
 //! The input side of a subtask: which channels wait at a barrier, and when the subtask takes its snapshot. The rules
-//! are those of Flink's aligned mode (`SingleCheckpointBarrierHandler`); at-least-once, where barriers are counted and never
-//! block, comes later. Owns no queue and reads nothing: the caller blocks, unblocks and broadcasts.
+//! are those of Flink's aligned mode (`SingleCheckpointBarrierHandler`); at-least-once counts barriers instead:
+//! [`counting`](super::counting). Owns no queue and reads nothing: the caller blocks, unblocks and broadcasts.
 //!
 //! One attempt collects at a time, and a barrier with a higher number always wins, so the order of numbers is the only
 //! clock. A channel that has ended counts as one that delivered its barrier.
@@ -16,8 +16,8 @@ pub enum Action {
     Unblock(usize),
     /// Every open channel has delivered the barrier: send it on, then take the snapshot. Comes before the unblocking.
     Complete(Epoch),
-    /// The attempt is over without a snapshot: tell the coordinator, and send a cancel marker of this epoch on. Later
-    /// barriers of it are stale.
+    /// The attempt is over without a snapshot: send a cancel marker of this epoch on. Later barriers of it are stale. The
+    /// coordinator need not hear of it: it has one attempt at a time, and gave this one up before anything here could.
     Abort {
         /// Epoch.
         epoch: Epoch,
@@ -34,7 +34,7 @@ pub enum AbortReason {
         /// That number.
         by: Epoch,
     },
-    /// A cancel marker came.
+    /// A cancel marker came, or the coordinator gave it up.
     Cancelled,
 }
 
@@ -122,11 +122,17 @@ impl Alignment {
     /// A cancel marker was read from a channel.
     pub fn on_cancel(&mut self, channel: usize, epoch: Epoch) -> Result<Vec<Action>, Error> {
         self.check(channel)?;
+        Ok(self.on_given_up(epoch))
+    }
+
+    /// The coordinator has given the attempt up: nothing waits for its barriers any more, however slow they are, and those
+    /// that come are stale. An attempt that is over here stays as it is.
+    pub fn on_given_up(&mut self, epoch: Epoch) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.current < Some(epoch) || self.collecting() == Some(epoch) {
             self.abort(epoch, AbortReason::Cancelled, &mut actions);
         }
-        Ok(actions)
+        actions
     }
 
     /// The channel has ended: nothing will come from it any more.
@@ -175,6 +181,3 @@ impl Alignment {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

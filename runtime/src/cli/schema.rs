@@ -1,0 +1,16 @@
+//! `weir schema`: what a program or an editor has to know about a file of ours. Prints and owns nothing.
+
+use super::Exit;
+use crate::settings::schema;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// The pipeline file as a JSON Schema (draft 2020-12)
+    Pipeline,
+}
+
+pub(super) fn run(command: &Command) -> Exit {
+    let Command::Pipeline = command;
+    println!("{:#}", schema::pipeline());
+    Exit::Ok
+}

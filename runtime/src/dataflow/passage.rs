@@ -1,0 +1,68 @@
+//! When the barriers of an epoch came to a subtask. Two readings of the clock a barrier, none a record. Owns no rule.
+
+use std::time::{Duration, Instant};
+
+use weir_core::ids::Epoch;
+
+use crate::clock;
+
+/// An epoch on its way through a subtask.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passage {
+    epoch: Epoch,
+    first: Instant,
+    last: Instant,
+    /// Since when a channel waits for the others.
+    blocked: Option<Instant>,
+    /// The longest time in one piece that the subtask did nothing else.
+    pause: Duration,
+}
+
+/// How an epoch passed through a subtask.
+#[derive(Debug, Clone, Copy)]
+pub struct Passed {
+    /// When its first barrier was met.
+    pub arrived: Instant,
+    /// How long a channel waited for the others.
+    pub alignment: Duration,
+    /// How long the subtask stood still in one piece, at most.
+    pub pause: Duration,
+}
+
+impl Passage {
+    /// A barrier was met. One of an older epoch says nothing about the newest.
+    pub(super) fn on_barrier(seen: &mut Option<Passage>, epoch: Epoch) {
+        let now = clock::now();
+        match seen {
+            Some(known) if known.epoch == epoch => known.last = now,
+            Some(known) if known.epoch > epoch => {}
+            _ => *seen = Some(Passage { epoch, first: now, last: now, blocked: None, pause: Duration::ZERO }),
+        }
+    }
+
+    /// The barrier has gone through the nodes. `is_blocked`: the channel that delivered it waits behind it.
+    pub(super) fn on_passed(&mut self, is_blocked: bool) {
+        self.pause = self.pause.max(clock::now() - self.last);
+        if is_blocked {
+            self.blocked.get_or_insert(self.last);
+        }
+    }
+
+    /// State was copied for so long.
+    pub(super) fn on_slice(&mut self, took: Duration) {
+        self.pause = self.pause.max(took);
+    }
+
+    /// Everything of this epoch is cut and copied.
+    pub(super) fn passed(seen: Option<Passage>, epoch: Epoch) -> Passed {
+        let now = clock::now();
+        match seen.filter(|known| known.epoch == epoch) {
+            Some(Passage { first, last, blocked, pause, .. }) => Passed {
+                arrived: first,
+                alignment: blocked.map_or(Duration::ZERO, |since| last - since),
+                pause,
+            },
+            None => Passed { arrived: now, alignment: Duration::ZERO, pause: Duration::ZERO },
+        }
+    }
+}
