@@ -173,9 +173,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 fn open_origin(folder: &Path, checked: &Checked, allows_non_restored: bool) -> Result<Opened, savepoint::Error> {
     let opened = Opened::open(folder, &checked.pipeline.name)?;
-    if !allows_non_restored {
-        opened.check_strays(folder, checked)?;
-    }
+    opened.check_states(folder, checked, allows_non_restored)?;
     Ok(opened)
 }
 
@@ -183,6 +181,7 @@ pub(super) fn refused(error: &JobError) -> Exit {
     match error {
         JobError::Folder(folder::Error::Locked { .. }) => Exit::Locked,
         JobError::Folder(_) => Exit::State,
+        JobError::SinkInState { .. } => Exit::Config,
     }
 }
 

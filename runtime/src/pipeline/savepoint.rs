@@ -18,7 +18,7 @@ use weir_core::key_group::KEY_GROUPS;
 
 use super::job::Checked;
 use super::snapshot_store::{self, SnapshotStore};
-use super::writer::TIMERS;
+use super::writer::{TIMERS, state_ids};
 use crate::{durable, hex, state};
 
 /// The version of the layout that this build writes, and the newest that it reads.
@@ -221,6 +221,14 @@ pub enum Error {
         /// What it is.
         names: Vec<String>,
     },
+    /// A state is of another kind or version than the operator declares.
+    #[error("{}: {why}", path.display())]
+    States {
+        /// The folder.
+        path: PathBuf,
+        /// Which, and what to do.
+        why: String,
+    },
     /// The file system.
     #[error("reading {} failed: {source}", path.display())]
     Io {
@@ -291,8 +299,13 @@ impl Opened {
         Ok(Opened { manifest, files })
     }
 
-    /// Refuses what the pipeline has no place for, by name.
-    pub fn check_strays(&self, path: &Path, checked: &Checked) -> Result<(), Error> {
+    /// Refuses a state that its operator cannot read, and by name what the pipeline has no place for, unless that is left out.
+    pub fn check_states(&self, path: &Path, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
+        state_ids(checked, Some(&self.manifest))
+            .map_err(|failure| Error::States { path: path.to_owned(), why: failure.why })?;
+        if allows_non_restored {
+            return Ok(());
+        }
         let Strays { states, sources } = strays(&self.manifest, checked);
         let names: Vec<String> = states.into_iter().map(|(_, name)| name).chain(sources).collect();
         if names.is_empty() { Ok(()) } else { Err(Error::Strays { path: path.to_owned(), names }) }
