@@ -6,7 +6,7 @@ BIN := $(CURDIR)/target/debug/weir
 KAFKA := $(CURDIR)/target/kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench build kafka-start kafka-stop print-bin print-brokers kill-kafka
+.PHONY: help demo test nightly lint bench build kafka-start kafka-stop print-bin print-brokers kill-kafka
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -18,6 +18,12 @@ demo: build ## ip-count without any service: killed with SIGKILL 5 times (KILLS=
 
 test: ## All tests, with an Apache Kafka of their own; T=word runs those whose name contains it
 	@.ci/test $(T)
+
+# What promises hold by: Flink's own tests, and kills at every crash point.
+PROOF := flink:: ip_count_kafka:: txn_timeout:: local:: parallel:: random_graph:: retained:: one_name:: disk_full::
+
+nightly: ## The tests of docs/semantics.md, section 5, and of the crash points, 20 times (RUNS=n) with other seeds
+	@WEIR_RUNS=$(or $(RUNS),20) .ci/test --test it $(or $(T),$(PROOF))
 
 kill-kafka: ## ip-count on Kafka over 20 million records (RECORDS=n), killed with SIGKILL 50 times (KILLS=n)
 	@KILLS=$(or $(KILLS),50) RECORDS=$(or $(RECORDS),20000000) .ci/test --test it \

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use weir_tests::process::{Exit, Finished, Weir};
+use weir_tests::redact::redact;
 use weir_tests::wait::wait_until;
 
 use crate::place::{Place, SOON, numbered_lines};
@@ -92,6 +93,42 @@ fn fault_in_a_pipeline_file_is_shown_with_line_caret_and_advice() {
         let check = check.expect(Exit::Code(3));
         assert!(check.stderr.contains(says) && check.stderr.contains("^"), "{check}");
     }
+}
+
+/// The last line of what was said, without what differs from run to run.
+fn said(place: &Place, finished: &Finished) -> String {
+    let last = finished.stderr.lines().last().unwrap_or_default();
+    redact(last, &[(place.path("").to_str().unwrap(), "DIR/")])
+}
+
+#[test]
+fn parallelism_over_the_key_groups_is_refused_with_both_numbers() {
+    let place = plain();
+    place.pipeline(&FILE.replace("on_error = \"fail\"", "parallelism = 129"));
+    insta::assert_snapshot!("parallelism", expect_untouched(&place, Exit::Code(3)).stderr);
+}
+
+#[test]
+fn reference_to_a_file_without_an_end_or_a_beginning_is_refused() {
+    let place = plain();
+    place.write("large", vec![b'x'; (1 << 20) + 1]);
+    let fifo = std::ffi::CString::new(place.path("fifo").to_str().unwrap()).unwrap();
+    // SAFETY: the string lives for the call.
+    assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+    let mut messages = String::new();
+    for file in ["/dev/zero", "fifo", "large", "."] {
+        place.pipeline(&FILE.replace("\"in.jsonl\"", &format!("\"${{file:{file}}}\"")));
+        let finished = expect_untouched(&place, Exit::Code(3));
+        assert!(finished.stderr.contains(&format!("cannot read the file `{file}`: ")), "{finished}");
+        messages += finished.stderr.lines().find(|line| line.contains("cannot read")).unwrap();
+        messages.push('\n');
+    }
+    insta::assert_snapshot!("references", messages);
+    place.write("name", "in.jsonl\n");
+    place.pipeline(&FILE.replace("\"in.jsonl\"", "\"${file:name}\""));
+    place.finish().expect_success();
+    let endless = Weir::run("/dev/zero", place.path("other")).finish(SOON).expect(Exit::Code(3));
+    assert!(endless.stderr.contains("cannot read /dev/zero: it has more than 1 MiB"), "{endless}");
 }
 
 #[test]
@@ -282,17 +319,20 @@ fn state_folder_that_is_not_ours_is_refused_by_name() {
     format(&other, "\"kept\"", "\"another\"");
     let finished = expect_untouched(&other, Exit::Code(6));
     assert!(finished.stderr.contains("belongs to the pipeline another, not to kept"), "{finished}");
+    insta::assert_snapshot!("folder_of_another_pipeline", said(&other, &finished));
 
     let newer = with_snapshots();
     format(&newer, "\"version\":1", "\"version\":99");
     let finished = expect_untouched(&newer, Exit::Code(6));
     assert!(finished.stderr.contains("has format 99, this weir reads up to 1"), "{finished}");
+    insta::assert_snapshot!("folder_of_a_newer_weir", said(&newer, &finished));
 
     let foreign = plain();
     fs::create_dir(foreign.path("state")).unwrap();
     foreign.write("state/thesis.tex", "the only copy");
     let finished = expect_untouched(&foreign, Exit::Code(6));
     assert!(finished.stderr.contains("thesis.tex"), "{finished}");
+    insta::assert_snapshot!("folder_of_something_else", said(&foreign, &finished));
 }
 
 /// Files below the state folder whose name ends so, newest checkpoint last.
@@ -329,6 +369,7 @@ fn flipped_bit_stops_the_start_and_is_named() {
         let last = finished.stderr.lines().last().unwrap_or_default();
         assert!(files.iter().any(|file| last.contains(file.file_name().unwrap().to_str().unwrap())), "{what}: {last}");
         assert!((place.rows("out"), checkpoints(&place)) == before, "{what}: touched");
+        insta::assert_snapshot!(format!("flipped_bit_in_{}", what.replace(' ', "_")), said(&place, &finished));
         // Mended, it goes on as if nothing had been.
         files.iter().for_each(flip_a_bit);
         place.finish().expect_success();
@@ -386,10 +427,14 @@ fn no_broker_is_5_with_the_line_that_helps() {
         "version = 1\nname = \"k\"\n[sources.s]\ntype = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopic = \"t\"\n\
          [sinks.out]\ntype = \"file\"\ninputs = [\"s\"]\npath = \"out\"\n"
     ));
+    let begun = weir::clock::now();
     let finished = place.finish().expect(Exit::Code(5));
     let last = finished.stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with(&format!("error: `s`: no Kafka broker answers at 127.0.0.1:{port}")), "{finished}");
     assert!(last.contains("start it, or set `brokers`"), "{finished}");
+    let waited = last.split_once("(waited ").unwrap().1.split_once(" s;").unwrap().0;
+    let (waited, took) = (waited.parse::<u64>().unwrap(), begun.elapsed().as_secs());
+    assert!(waited >= 10 && (waited..waited + 5).contains(&took), "said {waited} s, took {took} s");
     assert_eq!(finished.stderr.lines().count(), 1, "the client's own words are not for users: {finished}");
     assert!(!place.path("out").exists(), "no partial start");
 }

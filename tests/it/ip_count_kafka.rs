@@ -1,8 +1,6 @@
 //! ip-count on Kafka, exactly once: killed at each step of its protocol and at random moments, frozen, fenced, with a
 //! commit that arrives late. Judged by what read_committed shows at the end: nothing lost, doubled or out of order.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use weir::crash::POINTS;
@@ -12,6 +10,8 @@ use weir_tests::ledger::Workload;
 use weir_tests::process::{Exit, Process};
 use weir_tests::proxy::{Act, Api, Proxy, Side};
 use weir_tests::wait::try_wait_for;
+
+use crate::place::copy_folder;
 
 /// For one run to its end on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -137,18 +137,4 @@ fn commit_whose_answer_is_lost_counts_once() {
 fn wait_for_end(process: &mut Process) {
     let exit = try_wait_for(DEADLINE, || process.try_exit());
     assert_eq!(exit, Some(Exit::Code(0)), "{}", process.stderr());
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            copy_folder(&entry.path(), &to.join(entry.file_name()));
-        } else if kind.is_file() {
-            // Neither the control socket nor anything else that is not a file belongs to the state.
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
 }

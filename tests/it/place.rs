@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use weir_tests::draft::Draft;
 use weir_tests::process::{Finished, Weir};
 use weir_tests::repository;
 
@@ -24,32 +25,15 @@ impl Place {
 
     /// The pipeline `kept`: a generator through the ledger into the folder `out`, `rate` records a second.
     pub(crate) fn of_ledger(interval: &str, records: usize, rate: u32) -> Self {
+        let made = format!("count = {records}\nrate = {rate}");
+        let draft = Draft::new("kept", &format!("interval = \"{interval}\"")).records("made", 10, &made);
+        Self::over(&draft.node("ledger", &guest("ledger"), &["made"], "/k", "").file_sink("out", &["ledger"]))
+    }
+
+    /// A folder with this pipeline.
+    pub(crate) fn over(draft: &Draft) -> Self {
         let place = Self::new();
-        let operator = guest("ledger");
-        place.pipeline(&format!(
-            r#"version = 1
-name = "kept"
-[checkpoint]
-interval = "{interval}"
-[sources.made]
-type = "generator"
-seed = 1
-count = {records}
-rate = {rate}
-template = '{{"k":"k{{{{int 0 9}}}}","seq":{{{{seq}}}},"val":7,"ts":{{{{time 1700000000000 1 0 0}}}}}}'
-event_time = {{ json = "/ts", unit = "ms" }}
-watermark = {{ out_of_order = "1s" }}
-[nodes.ledger]
-operator = "{}"
-inputs = ["made"]
-key = {{ json = "/k" }}
-[sinks.out]
-type = "file"
-inputs = ["ledger"]
-path = "out"
-"#,
-            operator.display()
-        ));
+        place.pipeline(draft.text());
         place
     }
 
@@ -94,6 +78,21 @@ path = "out"
     }
 }
 
+/// Copies files and folders; sockets belong to whoever runs there.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy_folder(&path, &to),
+            // One that goes while its folder is copied is not missed.
+            false if path.is_file() => drop(fs::copy(&path, &to)),
+            false => {}
+        }
+    }
+}
+
 fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -134,4 +133,17 @@ pub(crate) fn guest_text(name: &str) -> Vec<u8> {
 pub(crate) fn numbered_lines(count: u64) -> Vec<String> {
     let line = |n| format!(r#"{{"k":"k{}","n":{n},"ts":{}}}"#, n % 17, 1_700_000_000_000 + n);
     (1..=count).map(line).collect()
+}
+
+/// Changes the manifest of a savepoint as if it had been written so.
+pub(crate) fn reseal(savepoint: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = savepoint.join("manifest");
+    let mut manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut manifest);
+    let bytes = serde_json::to_vec(&manifest).unwrap();
+    let digest = weir::hex::sha256(&bytes);
+    let check = weir::hex::sha256(digest.as_bytes());
+    fs::write(&path, bytes).unwrap();
+    let format = serde_json::json!({"version": 1, "manifest": digest, "check": check});
+    fs::write(savepoint.join("format"), format.to_string()).unwrap();
 }

@@ -9,9 +9,10 @@ use weir_tests::ip_count::IpCount;
 use weir_tests::kafka::{Broker, Isolation, PATIENCE};
 use weir_tests::ledger::Workload;
 use weir_tests::process::{Exit, Finished, Weir};
+use weir_tests::redact::{redact, without_numbers};
 use weir_tests::wait::wait_until;
 
-use crate::place::{Place, SOON, guest};
+use crate::place::{Place, SOON, copy_folder, guest, reseal};
 
 const ROWS: usize = 12_000;
 
@@ -45,25 +46,12 @@ fn expect_whole(place: &Place) {
     assert!(sorted(place.rows("out")) == sorted(truth.rows("out")), "{} rows", place.rows("out").len());
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let to = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs::copy(&path, &to).unwrap();
-        }
-    }
-}
-
 #[test]
 fn moved_savepoint_is_all_that_an_empty_state_folder_needs() {
     let (place, folder) = stopped();
     // Another disk, another name, and nothing left where it was.
     let moved = tempfile::tempdir().unwrap();
-    copy(&folder, &moved.path().join("x"));
+    copy_folder(&folder, &moved.path().join("x"));
     fs::remove_dir_all(place.path("mine")).unwrap();
     fs::remove_dir_all(place.path("state")).unwrap();
     let before = place.rows("out").len();
@@ -117,6 +105,7 @@ fn going_back_is_refused_and_says_what_it_would_emit_twice_until_it_is_asked_for
         assert!(refused.stderr.contains(says), "{refused}");
     }
     assert!(kept(&place) == before, "touched");
+    insta::assert_snapshot!("going_back", without_numbers(refused.stderr.trim_end()));
     from(&place, &folder, &["--rewind"]).expect_success();
     assert_eq!(place.rows("out").len(), ROWS + (ROWS - rows), "what came since the savepoint came twice, and no more");
     // The state is that of the savepoint: the second time is as the first.
@@ -132,46 +121,74 @@ fn whatever_is_wrong_with_a_savepoint_is_named_and_nothing_is_made() {
     let (place, folder) = stopped();
     fs::remove_dir_all(place.path("state")).unwrap();
     let content = place.content();
+    // Each message once, as it is.
+    let (mut messages, home) = (String::new(), place.path(""));
+    let mut note = |what: &str, said: &Finished| {
+        let names = [(folder.to_str().unwrap(), "SAVEPOINT"), (home.to_str().unwrap(), "DIR/")];
+        let said = redact(&said.stderr, &names);
+        messages += &format!("{what}\n    {}\n", said.trim_end());
+    };
     let refused = |place: &Place, folder: &Path, says: &str| {
         let before = place.content();
         let refused = from(place, folder, &[]).expect(Exit::Code(6));
         assert!(refused.stderr.contains(says), "no {says:?} in\n{refused}");
         assert!(place.content() == before, "touched\n{refused}");
+        refused
     };
     let mut files: Vec<PathBuf> = vec![folder.join("format"), folder.join("manifest")];
     files.extend(fs::read_dir(folder.join("files")).unwrap().map(|entry| entry.unwrap().path()));
     assert!(files.len() > 2);
-    for path in &files {
+    for (nth, path) in files.iter().enumerate() {
         let whole = fs::read(path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
+        let is_noted = nth < 3;
+        let which = ["format", "manifest", "a file"][nth.min(2)];
         // A bit anywhere.
         let step = (whole.len() / 7).max(1);
         for at in (0..whole.len()).step_by(step).chain([whole.len() - 1]) {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
             fs::write(path, bytes).unwrap();
-            refused(&place, &folder, name);
+            let said = refused(&place, &folder, name);
+            if is_noted && at == 0 {
+                note(&format!("a flipped bit in {which}"), &said);
+            }
         }
         fs::write(path, &whole[..whole.len() / 2]).unwrap();
         refused(&place, &folder, name);
         fs::remove_file(path).unwrap();
-        refused(
-            &place,
-            &folder,
-            &format!("is incomplete: it has no {}", if name.len() > 60 { "files/" } else { name }),
-        );
+        let missing = if name.len() > 60 { "files/" } else { name };
+        let said = refused(&place, &folder, &format!("is incomplete: it has no {missing}"));
+        if is_noted {
+            note(&format!("without {which}"), &said);
+        }
         fs::write(path, &whole).unwrap();
     }
     let format = folder.join("format");
     let text = fs::read_to_string(&format).unwrap();
     fs::write(&format, text.replace("\"version\":1", "\"version\":2")).unwrap();
-    refused(&place, &folder, "has format 2, this weir reads up to 1");
-    fs::write(&format, text).unwrap();
-    refused(&place, Path::new("out"), "is neither a savepoint nor a checkpoint");
+    note("a newer layout", &refused(&place, &folder, "has format 2, this weir reads up to 1"));
+    fs::write(&format, &text).unwrap();
+    note("no savepoint", &refused(&place, Path::new("out"), "is neither a savepoint nor a checkpoint"));
+    // What only another weir, or another operator, can have written.
+    let manifest = fs::read(folder.join("manifest")).unwrap();
+    let written = |what: fn(&mut Value), says: &str| {
+        reseal(&folder, what);
+        let said = refused(&place, &folder, says);
+        fs::write(folder.join("manifest"), &manifest).unwrap();
+        fs::write(&format, &text).unwrap();
+        said
+    };
+    note("a newer manifest", &written(|it| it["version"] = 2.into(), "has format 2"));
+    note("other key groups", &written(|it| it["key_groups"] = 64.into(), "has 64 key groups"));
+    let newer = |it: &mut Value| it["nodes"]["ledger"]["states"]["chain"]["version"] = 7.into();
+    note("another version of a state", &written(newer, "declares value v1"));
+    let other = |it: &mut Value| it["nodes"]["ledger"]["states"]["chain"]["kind"] = "map".into();
+    note("another kind of state", &written(other, "as map v1"));
     from(&place, Path::new("no such"), &[]).expect(Exit::Code(2));
     let pipeline = fs::read_to_string(place.path("p.toml")).unwrap();
     place.pipeline(&pipeline.replace("name = \"kept\"", "name = \"other\""));
-    refused(&place, &folder, "is of pipeline `kept`, not of `other`");
+    note("another pipeline's", &refused(&place, &folder, "is of pipeline `kept`, not of `other`"));
     place.pipeline(&pipeline);
     assert!(place.content() == content);
     // Parts that came behind it lie in the way: the same rows would come again under the same names.
@@ -179,6 +196,7 @@ fn whatever_is_wrong_with_a_savepoint_is_named_and_nothing_is_made() {
     fs::write(&part, "{}\n").unwrap();
     let said = from(&place, &folder, &[]).expect(Exit::Code(3));
     assert!(said.stderr.contains("part-00000000000000009999.jsonl is newer than "), "{said}");
+    insta::assert_snapshot!("refused_savepoints", messages);
     assert!(!place.path("state").exists(), "{said}");
     fs::remove_file(&part).unwrap();
     from(&place, &folder, &[]).expect_success();

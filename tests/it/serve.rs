@@ -124,12 +124,37 @@ fn an_upload_that_costs_too_much_to_compile_is_422_and_the_server_stays_up() {
 }
 
 #[test]
+fn a_folder_with_something_else_in_it_is_not_taken_for_data() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("thesis.tex"), "the only copy").unwrap();
+    let serve = || Weir::new(["serve", "--listen", "127.0.0.1:0", "--data"]).argument(dir.path());
+    let refused = serve().finish(SOON).expect(Exit::Code(6));
+    let says = format!(
+        "error: {} is not a data folder of weir: it holds \"thesis.tex\"; give an empty or a new folder as --data\n",
+        dir.path().display()
+    );
+    assert_eq!(refused.stderr, says);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+    // In one that is a server's it lies in nobody's way; nor does what a new disk has, and a first start that was killed.
+    fs::remove_file(dir.path().join("thesis.tex")).unwrap();
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    fs::write(dir.path().join("lock"), "").unwrap();
+    drop(Server::start(dir.path()));
+    fs::write(dir.path().join("notes"), "").unwrap();
+    drop(Server::start(dir.path()));
+}
+
+#[test]
 fn an_operator_is_uploaded_once_and_its_pipeline_runs_to_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(&dir.path().join("data"));
     let path = "/api/v1/operators/ip-count/versions/0.1.0";
     let created = server.send("PUT", path, &[WASM], &ip_count()).expect(201);
     assert_eq!(created.json()["inspection"]["sha256"], created.json()["sha256"]);
+    assert_eq!(created.json()["warnings"].as_array().unwrap().len(), 0);
+    let other = server.send("PUT", "/api/v1/operators/renamed/versions/0.1.0", &[WASM], &ip_count()).expect(201).json();
+    let warning = "the component calls itself `ip-count`: messages name it so, pipelines name it `renamed`";
+    assert_eq!(other["warnings"][0], warning);
     assert_eq!(created.header("etag").unwrap().trim_matches('"'), created.json()["sha256"].as_str().unwrap());
     server.send("PUT", path, &[WASM], &ip_count()).expect(200);
     let mut other = ip_count();

@@ -76,6 +76,26 @@ fn of_two_pipelines_that_start_on_one_folder_one_is_refused_and_the_other_is_who
 }
 
 #[test]
+fn a_sink_inside_the_state_folder_is_refused_by_whatever_name_and_nothing_is_made() {
+    let place = Place::of_ledger("50ms", 2_000, 4_000);
+    let text = fs::read_to_string(place.path("p.toml")).unwrap();
+    fs::create_dir(place.path("state")).unwrap();
+    std::os::unix::fs::symlink(place.path("state"), place.path("link")).unwrap();
+    for path in ["state", "state/live", "state/new/out", "link/out", "out/../state/checkpoints/files"] {
+        place.pipeline(&text.replace("path = \"out\"", &format!("path = \"{path}\"")));
+        let before = place.content();
+        let refused = place.finish().expect(Exit::Code(3));
+        let says =
+            format!("error: sink `out`: {path} lies in the state folder state: give it a folder outside of that\n");
+        assert_eq!(refused.stderr, says);
+        assert!(place.content() == before, "touched\n{refused}");
+    }
+    place.pipeline(&text.replace("path = \"out\"", "path = \"state-of-others\""));
+    place.finish().expect_success();
+    assert_eq!(place.rows("state-of-others").len(), 2_000);
+}
+
+#[test]
 fn a_source_that_was_renamed_is_refused_by_name() {
     let place = Place::of_ledger("50ms", 2_000, 4_000);
     place.run().crash_at("epoch.advanced", 4).finish(SOON).expect(Exit::KILLED);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use weir_tests::process::{Exit, Finished};
 
-use crate::place::{Place, SOON, numbered_lines};
+use crate::place::{Place, SOON, copy_folder, numbered_lines};
 
 const ROWS: usize = 3_000;
 
@@ -143,6 +143,37 @@ fn rows_of_before_a_reset_are_not_among_those_behind_it() {
     rows.sort();
     kept.sort();
     assert!(rows == kept, "{} rows", rows.len());
+}
+
+/// A backup of the state folder that was taken before the newest commits, with the output of all of them beside it.
+#[test]
+fn older_copy_of_a_state_folder_is_refused_while_what_it_does_not_know_of_is_published() {
+    let place = pipeline("30ms");
+    place.run().crash_at("epoch.advanced", 3).finish(SOON).expect(Exit::KILLED);
+    copy_folder(&place.path("state"), &place.path("backup"));
+    place.finish().expect_success();
+    let rows = place.rows("out");
+    fs::rename(place.path("state"), place.path("newest")).unwrap();
+    copy_folder(&place.path("backup"), &place.path("state"));
+    expect_refused(&place, "newest commit of this state folder is of epoch 3: it is an older copy");
+    // Nor is it taken for the newest where the reader of the output has taken the parts away.
+    fs::create_dir(place.path("taken")).unwrap();
+    for entry in fs::read_dir(place.path("out")).unwrap().map(|entry| entry.unwrap()) {
+        if entry.path().is_file() {
+            fs::rename(entry.path(), place.path("taken").join(entry.file_name())).unwrap();
+        }
+    }
+    expect_refused(&place, "it is an older copy");
+    assert!(place.rows("taken") == rows);
+    // With the newest folder all is well; and beginning anew is a way too.
+    fs::remove_dir_all(place.path("state")).unwrap();
+    copy_folder(&place.path("newest"), &place.path("state"));
+    place.finish().expect_success();
+    assert_eq!(place.rows("out"), [""; 0]);
+    fs::remove_dir_all(place.path("state")).unwrap();
+    reset(&place).finish(SOON).expect_success();
+    assert_eq!(place.rows("out").len(), ROWS);
+    place.finish().expect_success();
 }
 
 #[test]

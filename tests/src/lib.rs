@@ -3,6 +3,7 @@
 //! expected, what was there, and where to look: callers are tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails its test by panicking")]
 
+pub mod draft;
 pub mod http;
 pub mod ip_count;
 pub mod kafka;
@@ -10,6 +11,8 @@ pub mod ledger;
 pub mod probe;
 pub mod process;
 pub mod proxy;
+pub mod redact;
+pub mod small_disk;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

@@ -58,6 +58,24 @@ impl Weir {
         self
     }
 
+    /// The same through another program, whose last argument before ours is the working directory.
+    pub fn through(self, program: &[&str]) -> Self {
+        let Weir(inner) = self;
+        let directory = match inner.get_current_dir() {
+            Some(directory) => directory.to_owned(),
+            None => std::env::current_dir().expect("a test has a working directory"),
+        };
+        let mut outer = Self::program(program[0], &program[1..]).argument(directory).argument(inner.get_program());
+        outer.0.args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => outer.0.env(name, value),
+                None => outer.0.env_remove(name),
+            };
+        }
+        outer
+    }
+
     /// Starts it and returns at once.
     #[track_caller]
     pub fn spawn(mut self) -> Process {

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use weir_core::ids::Name;
 
 use super::body;
 use super::problem::{Code, Problem, blocking};
@@ -48,11 +49,23 @@ async fn upload(
         return Err(Problem::internal("the queue of uploads is closed".to_owned()));
     };
     let bytes = body::read(request, COMPONENT_BYTES_MAX).await?;
+    let called = name.clone();
     let uploaded = blocking(move || operators.registry.put(&name, &version, &bytes)).await?;
     let status = if uploaded.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut answer = record(&uploaded.version);
     answer["inspection"] = json!(uploaded.inspection);
+    answer["warnings"] = json!(other_name(&called, &uploaded.inspection.name));
     Ok((status, [(header::ETAG, etag(&uploaded.version))], body::json(&answer)).into_response())
+}
+
+/// Whoever reads a message of this operator looks for it under the name that it has there.
+fn other_name(called: &Name, own: &str) -> Vec<String> {
+    if called.as_str() == own {
+        return Vec::new();
+    }
+    let warning = format!("the component calls itself `{own}`: messages name it so, pipelines name it `{called}`");
+    tracing::warn!("{warning}");
+    vec![warning]
 }
 
 async fn operators(State(operators): State<Operators>) -> Result<Response, Problem> {

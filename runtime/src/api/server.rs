@@ -27,6 +27,14 @@ pub enum StartError {
         /// Who has it, as far as the lock file tells.
         pid: Option<u32>,
     },
+    /// Something else lives there.
+    #[error("{} is not a data folder of weir: it holds {found:?}; give an empty or a new folder as --data", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// What was found in it.
+        found: String,
+    },
     /// The address is not to be had.
     #[error("cannot listen on {address}: {source}; --listen 127.0.0.1:0 takes a free port")]
     Listen {
@@ -75,6 +83,7 @@ impl Server {
     pub fn start(data: &Path, listen: &str, engine: Engine, budget: Arc<Budget>) -> Result<Server, StartError> {
         let io = |source| StartError::Io { path: data.to_owned(), source };
         let refused = |source| StartError::Listen { address: listen.to_owned(), source };
+        refuse_foreign(data)?;
         // An address that is not to be had leaves no folder behind; where there is one, who holds it is the better answer.
         let bound = match super::listen(listen).map_err(refused) {
             Err(error) if !data.exists() => return Err(error),
@@ -149,6 +158,20 @@ impl Sockets {
         self.0.spawn(super::connections::serve(listener, super::routes(Watched::All(manager.clone())), ended));
         Ok(Box::new(end))
     }
+}
+
+/// A folder is taken if it is a server's, or holds nothing but what one that was killed at its first start has left.
+fn refuse_foreign(data: &Path) -> Result<(), StartError> {
+    const OURS: [&str; 7] = ["lock", "admin-token", "registry", "specs", "cache", "pipelines", "lost+found"];
+    let entries = match fs::read_dir(data) {
+        // Its making, or its opening, says the rest.
+        Err(_) => return Ok(()),
+        Ok(_) if data.join("registry/versions").is_dir() => return Ok(()),
+        Ok(entries) => entries,
+    };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut foreign = names.filter(|name| !OURS.contains(&name.as_str()) && !name.starts_with("admin-token."));
+    foreign.next().map_or(Ok(()), |found| Err(StartError::Foreign { path: data.to_owned(), found }))
 }
 
 /// Held until the process ends, whatever ends it.

@@ -73,6 +73,8 @@ fn refused(error: &StartError) -> Exit {
         StartError::Locked { .. } => Exit::Locked,
         StartError::Listen { .. } => Exit::Unreachable,
         StartError::Token { .. } => Exit::Config,
-        StartError::Registry(_) | StartError::Pipelines(_) | StartError::Io { .. } => Exit::State,
+        StartError::Foreign { .. } | StartError::Registry(_) | StartError::Pipelines(_) | StartError::Io { .. } => {
+            Exit::State
+        }
     }
 }

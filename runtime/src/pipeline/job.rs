@@ -2,16 +2,16 @@
 //! knows without running anything; `Job` is that with a locked state folder.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
 use weir_core::domain::Start;
 use weir_core::graph::fault::Fault;
 use weir_core::graph::plan::{Authority, Plan, Ports};
-use weir_core::graph::spec::{Guarantee, Node, OperatorRef, Pipeline};
+use weir_core::graph::spec::{Guarantee, Node, OperatorRef, Pipeline, SinkKind};
 use weir_core::ids::Name;
 
-use super::folder::Folder;
+use super::folder::{self, Folder};
 use super::savepoint;
 use super::snapshot_store::SnapshotStore;
 use crate::guest::{self, Engine, Limits, Measured, Operator, Subtask};
@@ -140,6 +140,21 @@ fn read_component(path: &Path, written: &str) -> Result<Vec<u8>, Refusal> {
         .map_err(|e| ("weir::operator::unreadable", format!("cannot read the operator {written}: {e}"), None))
 }
 
+/// No file sink writes into the state folder: rows there would go with what each start throws away.
+fn check_sinks(pipeline: &Pipeline, state: &Path) -> Result<(), Error> {
+    let resolved = |path: &Path| folder::resolved(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    let folder = resolved(state);
+    for sink in &pipeline.sinks {
+        if let SinkKind::File { path } = &sink.kind
+            && resolved(&path.resolved).starts_with(&folder)
+        {
+            let (sink, path) = (sink.name.clone(), path.written.clone());
+            return Err(Error::SinkInState { sink, path, state: state.to_owned() });
+        }
+    }
+    Ok(())
+}
+
 /// State belongs to keys: without one, subtasks would all own the same.
 fn shares_state(node: &Node, operator: &Operator) -> Option<Fault> {
     let descriptor = operator.descriptor();
@@ -167,7 +182,17 @@ fn config_faults(node: &Node, operator: &Operator) -> Vec<Fault> {
 pub enum Error {
     /// The state folder is another's, locked, newer or damaged.
     #[error(transparent)]
-    Folder(#[from] super::folder::Error),
+    Folder(#[from] folder::Error),
+    /// A file sink would write where state is thrown away and made anew.
+    #[error("sink `{sink}`: {path} lies in the state folder {}: give it a folder outside of that", state.display())]
+    SinkInState {
+        /// The sink.
+        sink: Name,
+        /// Its path, as written.
+        path: String,
+        /// The state folder.
+        state: PathBuf,
+    },
 }
 
 /// A checked pipeline with its state folder.
@@ -191,12 +216,14 @@ pub struct Job {
 impl Job {
     /// Locks the state folder. Nothing was written before.
     pub fn open(checked: Checked, state: &Path) -> Result<Job, Error> {
+        check_sinks(&checked.pipeline, state)?;
         let folder = Folder::open(state, &checked.pipeline.name)?;
         Ok(Job::of(checked, folder, None))
     }
 
     /// The same, to start from a savepoint: a state folder that is new continues its history.
     pub fn open_from(checked: Checked, state: &Path, origin: savepoint::Opened) -> Result<Job, Error> {
+        check_sinks(&checked.pipeline, state)?;
         let folder = Folder::open_as(state, &checked.pipeline.name, Some(&origin.manifest().lineage))?;
         Ok(Job::of(checked, folder, Some(origin)))
     }

@@ -19,7 +19,7 @@ use weir_core::key_group::KEY_GROUPS;
 use super::job::Checked;
 use super::renames;
 use super::snapshot_store::{self, SnapshotStore};
-use super::writer::TIMERS;
+use super::writer::{TIMERS, state_ids};
 use crate::{durable, hex, state};
 
 /// The version of the layout that this build writes, and the newest that it reads.
@@ -230,6 +230,14 @@ pub enum Error {
         /// What it is.
         names: Vec<String>,
     },
+    /// A state is of another kind or version than the operator declares.
+    #[error("{}: {why}", path.display())]
+    States {
+        /// The folder.
+        path: PathBuf,
+        /// Which, and what to do.
+        why: String,
+    },
     /// The file system.
     #[error("reading {} failed: {source}", path.display())]
     Io {
@@ -300,11 +308,14 @@ impl Opened {
         Ok(Opened { manifest, files })
     }
 
-    /// Refuses what the pipeline has no place for, by name, unless it may be left out; and names that the savepoint lacks.
-    pub fn check_names(&self, path: &Path, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
+    /// Refuses a state that its operator cannot read, names that the savepoint lacks, and by name what the pipeline has no
+    /// place for, unless that is left out.
+    pub fn check_states(&self, path: &Path, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
         let mut manifest = self.manifest.clone();
         renames::apply(&mut manifest, &checked.pipeline)
             .map_err(|why| Error::PreviousName { path: path.to_owned(), why })?;
+        state_ids(checked, Some(&manifest))
+            .map_err(|failure| Error::States { path: path.to_owned(), why: failure.why })?;
         if allows_non_restored {
             return Ok(());
         }

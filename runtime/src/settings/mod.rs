@@ -14,6 +14,8 @@ mod source;
 mod tests;
 mod tree;
 
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use weir_core::graph::check;
@@ -40,14 +42,35 @@ pub struct Loaded {
 /// Reads and checks a pipeline file. `env` looks up variables of the environment. A name that ends in `.json` is JSON.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Diagnostics> {
     let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &name, &error))?;
+    let text = read_bounded(path).map_err(|error| unreadable(path, &name, &error))?;
     let format = if path.extension().is_some_and(|e| e == "json") { Format::Json } else { Format::Toml };
     // A path without a folder is in the current one.
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let files = |path: &Path| std::fs::read_to_string(path);
-    let mut loaded = parse(&text, &name, format, &Environment { variable: env, file: Some(&files), base: Some(base) })?;
+    let environment = Environment { variable: env, file: Some(&read_reference), base: Some(base) };
+    let mut loaded = parse(&text, &name, format, &environment)?;
     loaded.path = path.to_path_buf();
     Ok(loaded)
+}
+
+/// The longest pipeline file, and the longest file that `${file:…}` may name.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What `${file:…}` names: a file as such. A device has no end, and a pipe may never begin.
+fn read_reference(path: &Path) -> io::Result<String> {
+    match fs::metadata(path)?.is_file() {
+        true => read_bounded(path),
+        false => Err(io::Error::other("it is no regular file")),
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let mut file = File::open(path)?.take(FILE_BYTES_MAX + 1);
+    file.read_to_string(&mut text)?;
+    match text.len() as u64 > FILE_BYTES_MAX {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 1 MiB")),
+        false => Ok(text),
+    }
 }
 
 /// Reads and checks a text. `name` is what errors call it.
@@ -108,11 +131,11 @@ impl Loaded {
     }
 }
 
-fn unreadable(path: &Path, name: &str, error: &std::io::Error) -> Diagnostics {
+fn unreadable(path: &Path, name: &str, error: &io::Error) -> Diagnostics {
     let message = match error.kind() {
         _ if path.is_dir() => format!("{} is a folder, not a pipeline file", path.display()),
-        std::io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
-        std::io::ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
+        io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
+        io::ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
         _ => format!("cannot read {}: {error}", path.display()),
     };
     let fault = Fault::error("weir::config::unreadable", "", message)

@@ -45,13 +45,28 @@ impl Broker {
         Self::from_lines(&output, folder)
     }
 
-    /// SIGKILL to a broker of the test's own. Its data stays.
-    pub fn kill9(&self) {
-        let folder = self.own.as_ref().expect("only a broker that the test started may be killed");
+    /// SIGSTOP to a broker of the test's own: it holds its connections and answers nothing.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT after [`Broker::pause`].
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) -> i32 {
+        let folder = self.own.as_ref().expect("only a broker that the test started may be killed or paused");
         let pid = std::fs::read_to_string(folder.path().join("pid")).expect("a started broker has a pid file");
         let pid: i32 = pid.trim().parse().expect("a pid file holds a number");
         // SAFETY: kill takes plain numbers. The broker is no child of ours, but the folder is, and its script wrote it.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
+        unsafe { libc::kill(pid, signal) };
+        pid
+    }
+
+    /// SIGKILL to a broker of the test's own. Its data stays.
+    pub fn kill9(&self) {
+        let pid = self.signal(libc::SIGKILL);
         let gone = || has_ended(pid);
         crate::wait::wait_until(super::PATIENCE, "a killed broker is gone", gone);
     }

@@ -66,9 +66,12 @@ impl Domain {
         out: &mut Vec<Decision>,
     ) -> Go {
         let settings = &self.settings;
-        check_lineage(claim.as_ref(), commit.as_ref(), settings)?;
-        check_start(commit.as_ref(), settings)?;
         let own = claim.as_ref().is_none_or(|claim| settings.is_own_process(&claim.nonce));
+        // Another pipeline of our name: whether it lives is found out first, since that is the better answer.
+        let is_ours = check_lineage(claim.as_ref(), commit.as_ref(), settings);
+        if is_ours.is_ok() {
+            check_start(commit.as_ref(), settings)?;
+        }
         // A successor that committed has deposed us. One that only claimed may be an old owner that woke up, stole the id in
         // a re-claim and then found itself deposed: if we left too, nobody would run. So it is waited for like any other.
         if !own && commit.as_ref().zip(settings.held).is_some_and(|(commit, held)| commit.token > held) {
@@ -76,7 +79,7 @@ impl Domain {
         }
         // Whoever was fenced does not take over again at once, or two instances would fence each other for ever.
         let takeover = settings.takeover && settings.held.is_none();
-        if let Some(commit) = commit.as_ref().filter(|commit| has_ended(commit, settings)) {
+        if let Some(commit) = commit.as_ref().filter(|commit| is_ours.is_ok() && has_ended(commit, settings)) {
             return Err(ended(commit, out));
         }
         match claim.as_ref().filter(|_| !own && !owner_gone && !takeover) {
@@ -84,6 +87,7 @@ impl Domain {
                 self.wait(now, claim, commit.as_ref(), out);
             }
             _ => {
+                is_ours?;
                 let mut claiming = Claiming::begin(union(&settings.ids, claim.as_ref()), out);
                 claiming.peeked = commit.filter(|_| !settings.rules.resolve_after_fence);
                 self.state = State::Claiming(claiming);
@@ -99,13 +103,7 @@ impl Domain {
             return Ok(false);
         }
         if waiting.commit != commit.map(id) {
-            return Err(End::new(
-                Class::Fenced,
-                format!(
-                    "a live instance on host {} (pid {}) owns this pipeline; stop it, or use --takeover",
-                    claim.host, claim.pid
-                ),
-            ));
+            return Err(alive(claim, commit, &self.settings));
         }
         Ok(now >= waiting.until)
     }
@@ -161,6 +159,25 @@ impl Domain {
         out.push(Decision::List);
         Ok(())
     }
+}
+
+/// Whoever claimed has committed while we looked. Its age is that of its newest commit: both times are its own host's.
+fn alive(claim: &Claim, commit: Option<&Commit>, settings: &Settings) -> End {
+    let Claim { host, pid, started_at, .. } = claim;
+    let age = commit.map_or(0, |commit| commit.at.saturating_sub(*started_at).max(0) / 1000);
+    let epoch = commit.map_or(Epoch(0), |commit| commit.epoch);
+    let what = match claim.lineage == settings.lineage {
+        true => "owns this pipeline",
+        false => "runs a pipeline of this name, with another state folder",
+    };
+    let advice = match claim.lineage == settings.lineage {
+        true => "stop it, or use --takeover",
+        false => "give this one another `name`, or stop that one",
+    };
+    let why = format!(
+        "a live instance on host {host} (pid {pid}, started {age} s before it committed epoch {epoch} just now) {what}; {advice}"
+    );
+    End::new(Class::Fenced, why)
 }
 
 fn id(commit: &Commit) -> (Epoch, Token) {

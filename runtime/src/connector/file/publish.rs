@@ -41,6 +41,10 @@ fn is_part(name: &str) -> bool {
 /// Whose folder it is: a file in the staging folder, locked by the process that writes there.
 const OWNER: &str = "owner";
 
+/// The epoch of the newest part that was published from a staging folder, in a file there: whoever reads the output may
+/// take parts away.
+const NEWEST: &str = "newest";
+
 /// The folders of a pipeline's file sinks.
 #[derive(Debug, Clone, Default)]
 pub struct Folders {
@@ -81,9 +85,12 @@ impl Folders {
                 }
                 Err(TryLockError::Error(e)) => return Err(failed("locking", e)),
             }
-            file.set_len(0)
-                .and_then(|()| file.write_all(self.lineage.as_bytes()))
-                .map_err(|e| failed("writing to", e))?;
+            // Not written again where it stands: a disk that is full is no reason to lose it.
+            if !self.is_ours(folder) {
+                let _ = std::fs::remove_file(staging.join(NEWEST));
+                let written = file.set_len(0).and_then(|()| file.write_all(self.lineage.as_bytes()));
+                written.map_err(|e| failed("writing to", e))?;
+            }
             locks.push(file);
         }
         self.locks = Arc::new(locks);
@@ -119,6 +126,34 @@ impl Folders {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a start from a commit behind which parts were published: it comes from an older copy of the state folder,
+    /// and what it made again would lie beside what is there. Changes nothing.
+    pub fn check_newest(&self, committed: Epoch) -> std::io::Result<()> {
+        let refused = |what: String| {
+            Err(std::io::Error::other(format!(
+                "{what}, and the newest commit of this state folder is of epoch {committed}: it is an older copy, or the folder \
+                 is another pipeline's; bring the newest state folder back, or begin anew with --from empty --rewind"
+            )))
+        };
+        if let Some(part) = self.part_from(committed.next())? {
+            return refused(format!("{} is there", part.display()));
+        }
+        for folder in self.folders.values().filter(|folder| self.is_ours(folder)) {
+            let newest = std::fs::read_to_string(folder.join(STAGING).join(NEWEST)).ok();
+            if let Some(epoch) = newest.and_then(|text| text.trim().parse().ok()).filter(|epoch| *epoch > committed.0) {
+                return refused(format!("{} was published in {}", part_name(Epoch(epoch)), folder.display()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A step back that was asked for: what was published behind it is no reason to refuse any more.
+    pub fn forget_newest(&self) {
+        for folder in self.folders.values() {
+            let _ = std::fs::remove_file(folder.join(STAGING).join(NEWEST));
+        }
     }
 
     /// Whether the pipeline has no file sink.
@@ -183,6 +218,9 @@ impl Folders {
             match durable::rename_new(&from, &to) {
                 Ok(()) => {
                     durable::sync_folder(folder)?;
+                    // Lost in a crash, it only lets an older copy of the state pass for the newest.
+                    let epoch = part.published.trim_start_matches("part-").trim_end_matches(".jsonl");
+                    let _ = std::fs::write(folder.join(STAGING).join(NEWEST), epoch);
                     crash::point("sink.part_renamed");
                 }
                 // Renamed by an attempt before this one; whoever reads the output may have moved it on since.

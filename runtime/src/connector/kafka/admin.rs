@@ -36,7 +36,11 @@ impl Admin {
     /// Makes the handle and waits for a first broker.
     pub(super) fn connect(cluster: &Cluster, group: &str) -> Result<Admin, Error> {
         let client = Client::new(Role::Consumer, cluster, &properties::consumer(cluster, group, 1))?;
-        client.metadata(Scope::Brokers, cluster.connect_timeout())?;
+        if let Err(error) = client.metadata(Scope::Brokers, cluster.connect_timeout()) {
+            // Closing a handle joins its threads, and one may wait for a name or a broker: what was said stays true.
+            std::thread::spawn(move || drop(client));
+            return Err(error);
+        }
         Ok(Admin { client, timeout: Duration::from_secs(15) })
     }
 

@@ -116,7 +116,8 @@ impl Client {
 
     /// Brokers and, where `topic` is given, its partitions. Waits up to `timeout` for a first broker.
     pub(super) fn metadata(&self, scope: Scope<'_>, timeout: Duration) -> Result<Metadata, Error> {
-        let deadline = clock::now() + timeout;
+        let begun = clock::now();
+        let deadline = begun + timeout;
         loop {
             let left = deadline.saturating_duration_since(clock::now());
             let slice = left.min(Duration::from_millis(500));
@@ -130,7 +131,7 @@ impl Client {
                     unsafe { sys::rd_kafka_poll(self.native(), 0) };
                     let refused = self.trouble().is_some_and(|(code, _)| code.kind() == Kind::NotAuthenticated);
                     if refused || left.is_zero() {
-                        return Err(self.unreachable(code, timeout));
+                        return Err(self.unreachable(code, begun.elapsed()));
                     }
                 }
             }

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use weir_core::ids::Name;
@@ -43,6 +43,19 @@ struct Format {
     created: i64,
     /// Random: tells this pipeline from another of its name.
     lineage: String,
+    /// Who decides what is committed; unknown in folders of old, and before the first start got so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decides: Option<Decides>,
+}
+
+/// Who decides what of a state folder is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decides {
+    /// The transaction of a Kafka sink.
+    Kafka,
+    /// The file `CURRENT`.
+    Current,
 }
 
 /// Read before anything else of the file is.
@@ -68,12 +81,12 @@ impl Folder {
         let lock = lock(path)?;
         // Another process may have made the folder its own between the look and the lock.
         if !known && !Folder::inspect(path, pipeline)? {
-            write_format(path, pipeline, lineage)?;
+            write_format(path, &new_format(path, pipeline, lineage)?)?;
             made = Some(folders);
         }
         let io = io_error("reading", path);
         let process = hex::random::<16>().map_err(io)?;
-        let folder = Folder { path: path.to_owned(), made, lineage: read_lineage(path)?, process, _lock: lock };
+        let folder = Folder { path: path.to_owned(), made, lineage: read_format(path)?.lineage, process, _lock: lock };
         for dir in [folder.checkpoints(), folder.files(), folder.live()] {
             fs::create_dir_all(&dir).map_err(io_error("creating", &dir))?;
         }
@@ -136,6 +149,21 @@ impl Folder {
             return Err(Error::OtherPipeline { path: path.to_owned(), found, wanted: pipeline.clone() });
         }
         Ok(true)
+    }
+
+    /// Who decided what is committed here, as far as that is known.
+    pub fn decides(&self) -> Result<Option<Decides>, Error> {
+        let noted = read_format(&self.path)?.decides;
+        Ok(noted.or_else(|| self.current().exists().then_some(Decides::Current)))
+    }
+
+    /// Notes who decides from now on.
+    pub fn note_decides(&self, decides: Decides) -> Result<(), Error> {
+        let format = read_format(&self.path)?;
+        if format.decides == Some(decides) {
+            return Ok(());
+        }
+        write_format(&self.path, &Format { decides: Some(decides), ..format })
     }
 
     /// Whether this is the first start that has it.
@@ -203,7 +231,8 @@ fn refuse_foreign(path: &Path) -> Result<(), Error> {
     };
     for entry in entries {
         let name = entry.map_err(io_error("listing", path))?.file_name();
-        if name != "lock" && !is_leftover(&name) {
+        // A disk of its own has the second one.
+        if name != "lock" && name != "lost+found" && !is_leftover(&name) {
             return Err(Error::Foreign { path: path.to_owned(), found: name.to_string_lossy().into_owned() });
         }
     }
@@ -241,11 +270,28 @@ fn lock(folder: &Path) -> Result<File, Error> {
     }
 }
 
-fn write_format(folder: &Path, pipeline: &Name, lineage: Option<&str>) -> Result<(), Error> {
+/// Where a path leads: links followed and `..` taken, as far as it exists; what is behind that would be made.
+pub(super) fn resolved(path: &Path) -> PathBuf {
+    let mut at = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(at.pop()),
+            part => at.push(part),
+        }
+        at = at.canonicalize().unwrap_or(at);
+    }
+    at
+}
+
+fn new_format(folder: &Path, pipeline: &Name, lineage: Option<&str>) -> Result<Format, Error> {
     let random = || hex::random::<16>().map_err(io_error("writing", &folder.join("format")));
     let lineage = lineage.map_or_else(random, |lineage| Ok(lineage.to_owned()))?;
-    let format = Format { version: VERSION, pipeline: pipeline.clone(), created: clock::now_millis(), lineage };
-    let mut bytes = serde_json::to_vec(&format).map_err(|e| Error::Io {
+    let (pipeline, created) = (pipeline.clone(), clock::now_millis());
+    Ok(Format { version: VERSION, pipeline, created, lineage, decides: None })
+}
+
+fn write_format(folder: &Path, format: &Format) -> Result<(), Error> {
+    let mut bytes = serde_json::to_vec(format).map_err(|e| Error::Io {
         action: "writing",
         path: folder.join("format"),
         source: e.into(),
@@ -255,12 +301,10 @@ fn write_format(folder: &Path, pipeline: &Name, lineage: Option<&str>) -> Result
     durable::write(&path, &bytes).map_err(io_error("writing", &path))
 }
 
-fn read_lineage(folder: &Path) -> Result<String, Error> {
+fn read_format(folder: &Path) -> Result<Format, Error> {
     let path = folder.join("format");
     let bytes = fs::read(&path).map_err(io_error("reading", &path))?;
-    let format: Format =
-        serde_json::from_slice(&bytes).map_err(|e| Error::Damaged { path: path.clone(), detail: e.to_string() })?;
-    Ok(format.lineage)
+    serde_json::from_slice(&bytes).map_err(|e| Error::Damaged { path: path.clone(), detail: e.to_string() })
 }
 
 #[cfg(test)]

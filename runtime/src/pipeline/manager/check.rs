@@ -1,13 +1,14 @@
 //! What a server asks of a pipeline's text: that it is a pipeline, of the name in its path, and needs nothing of the server
 //! but its registry. Keeps nothing and runs nothing.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use weir_core::graph::fault::Fault;
 use weir_core::graph::spec::{FilePath, OperatorRef, Pipeline, SinkKind, SourceKind};
 use weir_core::ids::Name;
 
 use super::{Error, Language};
+use crate::pipeline::folder::resolved;
 use crate::pipeline::job::Checked;
 use crate::registry::Registry;
 use crate::settings::{self, Environment, Format, Loaded};
@@ -101,19 +102,6 @@ fn misfits(pipeline: &Pipeline, data: &Path) -> Vec<Fault> {
         faults.push(Fault::error("weir::server::stdin", at, "a server has no stdin to read"));
     }
     faults
-}
-
-/// Where a path leads: links followed and `..` taken, as far as it exists; what is behind that would be made.
-fn resolved(path: &Path) -> PathBuf {
-    let mut at = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(at.pop()),
-            part => at.push(part),
-        }
-        at = at.canonicalize().unwrap_or(at);
-    }
-    at
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ impl Writer<'_> {
             );
             return Err(Failure { class: Class::Config, why });
         }
+        self.folders.forget_newest();
         let files = job.folder.files();
         for file in manifest.files_mut() {
             let from = origin.file(file);

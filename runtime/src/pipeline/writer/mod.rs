@@ -15,7 +15,7 @@ use weir_core::checkpoint::manifest::{CommitKind, Manifest, NodeSnapshot, Snapsh
 use weir_core::domain::{Class, Fact, Failure, Inventory, Retire};
 use weir_core::ids::{Epoch, Name, Token};
 
-pub(super) use self::restore::{Restored, TIMERS, keyed_state};
+pub(super) use self::restore::{Restored, TIMERS, keyed_state, state_ids};
 use self::thread::{Worker, collect};
 use super::authority::sink_folders;
 use super::job::Job;
@@ -90,9 +90,10 @@ impl<'a> Writer<'a> {
         self.full_bytes.load(Ordering::Relaxed)
     }
 
-    /// Checks a snapshot and every file of it, and gives its manifest. Changes nothing.
+    /// Checks a snapshot and every file of it, and that nothing newer was published; gives its manifest. Changes nothing.
     pub(super) fn verify(&mut self, snapshot: &SnapshotRef) -> Result<&Manifest, Failure> {
         let verified = restore::verify(self.job, snapshot)?;
+        self.folders.check_newest(snapshot.epoch).map_err(|e| refused(&e))?;
         Ok(&self.verified.insert((snapshot.clone(), verified)).1.manifest)
     }
 
@@ -110,7 +111,7 @@ impl<'a> Writer<'a> {
             From::Nothing | From::Reset(_) => None,
         };
         let manifest = snapshot.as_ref().map(|snapshot| &snapshot.manifest);
-        let ids = restore::state_ids(self.job, manifest)?;
+        let ids = state_ids(&self.job.checked, manifest)?;
         let dropped = restore::dropped(self.job, manifest);
         let id = match &from {
             From::Snapshot(snapshot) => snapshot.id(),
@@ -119,6 +120,7 @@ impl<'a> Writer<'a> {
         // A savepoint's parts were published where it was taken.
         if let Some(manifest) = manifest.filter(|manifest| manifest.kind != CommitKind::Rewind) {
             self.folders.check_committed(&manifest.parts, &id).map_err(|e| refused(&e))?;
+            self.folders.check_newest(manifest.epoch).map_err(|e| refused(&e))?;
         }
         // Order: whatever may still refuse this start has been asked; only now something changes.
         self.folders.lock().map_err(|e| refused(&e))?;
@@ -212,7 +214,9 @@ impl<'a> Writer<'a> {
 
 fn failure(error: &Error) -> Failure {
     let class = match error {
-        Error::NoSpace { .. } | Error::Fatal { .. } => Class::Io,
+        // Nothing was fsynced: a start that finds no room tries again.
+        Error::NoSpace { .. } => Class::Transient,
+        Error::Fatal { .. } => Class::Io,
         _ => Class::Halt,
     };
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();

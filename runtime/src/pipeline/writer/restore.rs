@@ -13,7 +13,7 @@ use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 
 use super::failure;
 use crate::guest::Descriptor;
-use crate::pipeline::job::Job;
+use crate::pipeline::job::{Checked, Job};
 use crate::pipeline::renames;
 use crate::pipeline::savepoint;
 use crate::pipeline::snapshot_store::Snapshot;
@@ -23,7 +23,7 @@ use crate::state::{Database, KeyedState, Kind, Live, Restoring, StateSpec};
 pub(in crate::pipeline) const TIMERS: &str = "@timers";
 
 /// State ids per node: what the manifest maps, append-only.
-pub(super) type StateIds = BTreeMap<Name, BTreeMap<String, StateId>>;
+pub(in crate::pipeline) type StateIds = BTreeMap<Name, BTreeMap<String, StateId>>;
 
 /// What a restore gives back.
 #[derive(Default)]
@@ -72,6 +72,7 @@ pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Fail
         ));
     }
     renames::apply(&mut loaded.manifest, job.pipeline()).or_else(halt)?;
+    state_ids(&job.checked, Some(&loaded.manifest))?;
     Ok(loaded)
 }
 
@@ -131,14 +132,14 @@ pub(super) fn dropped(job: &Job, manifest: Option<&Manifest>) -> BTreeSet<u16> {
 }
 
 /// Ids of all states of the pipeline: those of the manifest, and new ones behind them.
-pub(super) fn state_ids(job: &Job, manifest: Option<&Manifest>) -> Result<StateIds, Failure> {
+pub(in crate::pipeline) fn state_ids(checked: &Checked, manifest: Option<&Manifest>) -> Result<StateIds, Failure> {
     let mut ids: StateIds = manifest
         .map(|manifest| manifest.nodes.iter().map(|(name, node)| (name.clone(), node.states.clone())).collect())
         .unwrap_or_default();
     let used = ids.values().flat_map(|states| states.values()).map(|state| state.id);
     let used = used.chain(manifest.iter().flat_map(|manifest| manifest.dropped.iter().copied())).max();
     let mut next = used.map_or(Some(0), |id| id.checked_add(1));
-    for (node, operator) in &job.checked.operators {
+    for (node, operator) in &checked.operators {
         let known = ids.entry(node.clone()).or_default();
         let declared = operator.descriptor().states.iter().map(|s| (s.name.as_str(), s.kind.as_str(), s.version));
         for (name, kind, version) in declared.chain([(TIMERS, "timers", 1)]) {

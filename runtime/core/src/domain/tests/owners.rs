@@ -116,9 +116,20 @@ fn a_claim_above_ours_ends_the_attempt() {
 
 #[test]
 fn commits_of_another_lineage_are_refused_before_anything_is_fenced() {
-    let mut foreign = claim("p0.0.1");
-    foreign.lineage = "theirs".to_owned();
-    assert_eq!(peeking(settings()).on(peeked(Some(foreign), None)), "exit Halt");
+    let foreign = || Some(Claim { lineage: "theirs".to_owned(), ..claim("p0.0.1") });
+    let gone = Fact::Peeked { claim: foreign(), commit: None, owner_gone: true };
+    assert_eq!(peeking(settings()).on(gone), "exit Halt");
+    assert_eq!(peeking(Settings { takeover: true, ..settings() }).on(peeked(foreign(), None)), "exit Halt");
+    // One that may live is looked at first: that it lives is the better answer.
+    let waiting = || {
+        let mut script = peeking(settings());
+        assert_eq!(script.on(peeked(foreign(), Some(checkpoint(5, 3)))), "wait for elsewhere until 10s");
+        script.now = Duration::from_secs(10);
+        assert_eq!(script.on(Fact::Tick), "peek");
+        script
+    };
+    assert_eq!(waiting().on(peeked(foreign(), Some(checkpoint(6, 3)))), "exit Fenced");
+    assert_eq!(waiting().on(peeked(foreign(), Some(checkpoint(5, 3)))), "exit Halt");
 }
 
 #[test]

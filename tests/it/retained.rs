@@ -1,0 +1,89 @@
+//! `retain`: after whatever kills, what lies in the store is the newest committed checkpoints and the files that they name,
+//! and nothing else.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use weir_tests::draft::Draft;
+use weir_tests::process::{Exit, Weir};
+use weir_tests::wait::wait_until;
+
+use crate::local::{is_at_start, points};
+use crate::place::{Place, SOON, guest};
+
+/// Checkpoints that are made in all.
+const EPOCHS: u64 = 200;
+const RETAIN: usize = 3;
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return BTreeSet::new() };
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Ids of the committed checkpoints, newest first.
+fn listed(place: &Place) -> Vec<String> {
+    let list = ["checkpoint", "list", "kept", "--state", "state", "--format", "json"];
+    let said = Weir::new(list).directory(place.path("")).finish(SOON).expect_success().stdout;
+    let listed: Vec<Value> = serde_json::from_str(&said).unwrap();
+    listed.iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn newest_epoch(place: &Place) -> u64 {
+    let id = listed(place).first().cloned().unwrap_or_default();
+    id.split_once('-').map_or(0, |(epoch, _)| epoch.parse().unwrap())
+}
+
+/// The files that these checkpoints' manifests name.
+fn named(place: &Place, ids: &[String]) -> BTreeSet<String> {
+    let files = |id: &String| {
+        let manifest = fs::read(place.path(&format!("state/checkpoints/{id}/manifest"))).unwrap();
+        let state = serde_json::from_slice::<Value>(&manifest).unwrap()["state"].clone();
+        let (base, deltas) = (state["base"].as_object().unwrap(), state["deltas"].as_array().unwrap());
+        let all = base.values().chain(deltas).map(|file| file["stored"].as_str().unwrap().to_owned());
+        all.collect::<Vec<_>>()
+    };
+    ids.iter().flat_map(files).collect()
+}
+
+#[test]
+fn behind_two_hundred_checkpoints_and_kills_the_newest_three_and_their_files_are_all_that_is_there() {
+    let seed = weir_tests::seed();
+    let draft =
+        Draft::new("kept", "interval = \"5ms\"").records("left", 50, "rate = 3000").records("right", 5, "rate = 500");
+    let draft = draft.node("ledger", &guest("ledger"), &["left", "right"], "/k", "").file_sink("out", &["ledger"]);
+    let place = Place::over(&draft);
+    let points: Vec<&str> = points().collect();
+    let (mut kills, mut orphans, mut epoch) = (0, 0, 0);
+    while epoch < EPOCHS {
+        let dice = weir_tests::mix(seed, kills);
+        let point = points[dice as usize % points.len()];
+        // A start passes its points once; the first has nothing to restore.
+        let nth = if is_at_start(point) { 1 } else { 1 + (dice >> 32) as u32 % 30 };
+        if epoch > 0 || !is_at_start(point) {
+            place.run().crash_at(point, nth).finish(SOON).expect(Exit::KILLED);
+            let (found, ids) = (names(&place.path("state/checkpoints/files")), listed(&place));
+            orphans += found.difference(&named(&place, &ids)).count();
+            epoch = newest_epoch(&place);
+        }
+        kills += 1;
+    }
+    assert!(orphans > 0, "WEIR_TEST_SEED={seed}: some kill of {kills} left a file that nobody names");
+    let mut process = place.run().spawn();
+    wait_until(SOON, "it goes on", || newest_epoch(&place) > epoch + RETAIN as u64);
+    process.terminate();
+    process.wait(SOON).expect_success();
+
+    let ids = listed(&place);
+    assert_eq!(ids.len(), RETAIN, "WEIR_TEST_SEED={seed}: {ids:?}");
+    let expected: BTreeSet<String> = ids.iter().cloned().chain(["files".to_owned()]).collect();
+    assert_eq!(names(&place.path("state/checkpoints")), expected, "WEIR_TEST_SEED={seed}");
+    for id in &ids {
+        let inside: Vec<String> = names(&place.path(&format!("state/checkpoints/{id}"))).into_iter().collect();
+        assert_eq!(inside, ["committed", "manifest"], "WEIR_TEST_SEED={seed}: {id}");
+        let verify = ["checkpoint", "verify", "kept", id, "--state", "state"];
+        Weir::new(verify).directory(place.path("")).finish(SOON).expect_success();
+    }
+    assert_eq!(names(&place.path("state/checkpoints/files")), named(&place, &ids), "WEIR_TEST_SEED={seed}");
+}
