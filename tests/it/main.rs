@@ -20,6 +20,7 @@ mod savepoint;
 mod serve;
 mod serve_again;
 mod sink_folder;
+mod sources;
 mod state;
 mod terminal;
 mod tidy;

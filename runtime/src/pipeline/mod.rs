@@ -17,6 +17,7 @@ mod rehearsal;
 pub mod savepoint;
 mod service;
 pub mod snapshot_store;
+mod sources;
 mod status;
 mod wiring;
 mod wishes;

@@ -16,11 +16,13 @@ use super::Event;
 use super::gather::{Cut, Gathered};
 use super::shard_thread::ShardThread;
 use crate::clock;
+use crate::connector::kafka::Watch;
 use crate::dataflow::{self, Command, Report};
 use crate::pipeline::assemble::{self, Assembled};
 use crate::pipeline::authority::{self, Shared};
 use crate::pipeline::authority_thread::{AuthorityThread, Step, failure};
 use crate::pipeline::job::Job;
+use crate::pipeline::sources;
 use crate::pipeline::status::{Checkpointed, State, Status};
 use crate::pipeline::wishes::Wishes;
 use crate::pipeline::writer::{From, WriteJob, Writer};
@@ -46,6 +48,8 @@ pub(super) struct Attempt<'a> {
     writer: Writer<'a>,
     assembled: Option<Assembled>,
     running: Vec<ShardThread>,
+    /// What looks for more to read; ends with the sources that the shards own.
+    watches: Vec<Watch>,
     in_flight: Option<InFlight>,
     /// What barriers cut off and no snapshot holds yet.
     gathered: Gathered,
@@ -81,6 +85,7 @@ impl<'a> Attempt<'a> {
             start,
             assembled: None,
             running: Vec::new(),
+            watches: Vec::new(),
             in_flight: None,
             gathered: Gathered::default(),
             positions: BTreeMap::new(),
@@ -130,7 +135,7 @@ impl<'a> Attempt<'a> {
         let verified = self.writer.verify(snapshot).and_then(|manifest| match kind {
             // Nothing is read any more.
             CommitKind::Final => Ok(()),
-            _ => assemble::check_sources(self.job, &manifest.sources),
+            _ => sources::check_sources(self.job, &manifest.sources),
         });
         match verified {
             Ok(()) => fact,
@@ -237,8 +242,10 @@ impl<'a> Attempt<'a> {
     }
 
     fn start_shards(&mut self) -> Result<(), Failure> {
-        let Assembled { shards, tasks, .. } = self.assembled.take().ok_or_else(|| bug("run before restore"))?;
+        let Assembled { shards, tasks, watches, .. } =
+            self.assembled.take().ok_or_else(|| bug("run before restore"))?;
         self.gathered.tasks = tasks;
+        self.watches = watches;
         for shard in shards {
             let (sender, number) = (self.sender.clone(), self.number);
             let report = move |report| drop(sender.send(Event::Report(number, report)));
@@ -289,6 +296,7 @@ impl<'a> Attempt<'a> {
     /// make visible.
     pub(super) fn end(&mut self) -> Result<(), Failure> {
         self.running.drain(..).for_each(ShardThread::stop);
+        self.watches.clear();
         self.writer.drain()
     }
 }
