@@ -2,7 +2,6 @@
 //! that do not, and starts that are refused because of what they ask for.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use weir_tests::kafka::{Broker, Isolation, PATIENCE, Record, Row};
 use weir_tests::process::{Exit, Process, Weir};
@@ -104,7 +103,7 @@ fn partitions_that_appear_around_checkpoints_that_are_killed_are_read_exactly_on
     // Each of these may find the new partition known to no reader, to the reader alone, or to the snapshot.
     let points = [
         "barrier.injected",
-        "state.sealed",
+        "snapshot.files_fsynced",
         "manifest.tmp_written",
         "manifest.renamed",
         "mark.acked",
