@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir::connector::kafka::{
-    Cluster, Domain, KafkaSink, KafkaSource, SourceSettings, Start, Topics, Until, create_topic, open,
+    Cluster, Domain, KafkaSink, KafkaSource, SourceSettings, Topics, Until, create_topic, open,
 };
 use weir::connector::{Authority, Outcome, Polled, Sink, Source, Waker};
 use weir_core::checkpoint::commit::{Claim, Commit, VERSION};
@@ -86,14 +86,8 @@ fn produce(cluster: &Cluster, topic: &str, rows: usize, compression: &str) -> Re
 }
 
 fn consume(cluster: &Cluster, topic: &str, rows: usize) -> Result<(), Box<dyn Error>> {
-    let settings = SourceSettings {
-        cluster: cluster.clone(),
-        pipeline: topic.to_owned(),
-        topics: Topics::Named(vec![topic.to_owned()]),
-        start: Start::Earliest,
-        until: Some(Until::Latest),
-        share: weir::connector::kafka::Share::ALL,
-    };
+    let topics = Topics::Named(vec![topic.to_owned()]);
+    let settings = SourceSettings { until: Some(Until::Latest), ..SourceSettings::new(cluster.clone(), topic, topics) };
     let mut source = KafkaSource::open(&settings, None, waker().0)?;
     let mut meter = Meter::new("consume", rows);
     let mut out = Batch::default();

@@ -25,6 +25,7 @@ mod savepoint;
 mod serve;
 mod serve_again;
 mod sink_folder;
+mod sources;
 mod spill;
 mod state;
 mod terminal;

@@ -51,7 +51,7 @@ fn connect(pipeline: &Pipeline) -> Exit {
 }
 
 fn ask(pipeline: &Pipeline) -> Result<(), Error> {
-    check_source_topics(pipeline)?;
+    check_source_topics(pipeline, false)?;
     let Some(domain) = kafka_domain(pipeline) else {
         let reads = |source: &Source| matches!(source.kind, SourceKind::Kafka(_));
         println!(

@@ -1,5 +1,5 @@
 //! The ends of a pipeline: what a source, a sink and an authority owe the engine. Rows cross in columns, whole batches at
-//! a time. `kafka/` is the only place that knows rdkafka. Nothing here knows state, guests or the graph.
+//! a time. `kafka/` is the only place that knows rdkafka. Nothing here knows state, guests or how a graph is run.
 
 pub mod file;
 pub mod generator;
@@ -63,6 +63,8 @@ pub enum Polled {
     Empty,
     /// Nothing before this time has passed (a generator with a rate).
     Later(std::time::Duration),
+    /// No rows, but splits, behind those that there were.
+    Grown,
     /// Bounded input has ended: nothing will ever follow.
     Ended,
 }

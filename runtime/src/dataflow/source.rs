@@ -140,12 +140,24 @@ impl SourceNode {
             Ok(Polled::Rows) => self.on_rows(&mut packet, emit).map(|()| Stepped::Worked),
             Ok(Polled::Empty) => Ok(Stepped::Empty),
             Ok(Polled::Later(wait)) => Ok(Stepped::Later(wait)),
+            Ok(Polled::Grown) => self.on_grown(emit).map(|()| Stepped::Worked),
             Ok(Polled::Ended) => self.on_end(emit).map(|()| Stepped::Worked),
         };
         self.packet = packet;
         let stepped = result?;
         self.check_idle(emit)?;
         Ok(stepped)
+    }
+
+    /// The reader has more splits: they hold the watermark back from now on, also where it had none before.
+    fn on_grown(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
+        let splits = self.reader.splits().len();
+        let Some(watermarks) = &mut self.watermarks else { return Ok(()) };
+        while watermarks.splits() < splits {
+            watermarks.add_split(None);
+        }
+        // Who was idle speaks again.
+        emit(0, Flow::Mark(Mark::Watermark(self.sent))).map(drop)
     }
 
     fn check_idle(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
@@ -321,6 +333,8 @@ impl SourceNode {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use weir_core::record::Batch;
     use weir_core::watermark::Settings;
 
@@ -329,27 +343,50 @@ mod tests {
     use crate::dataflow::NodeKind;
     use crate::dataflow::gate::Room;
 
-    /// A reader of no split.
-    struct Nothing;
+    /// A reader whose splits appear while it runs, each with one record when it has been found.
+    #[derive(Default)]
+    struct Growing {
+        splits: u32,
+        polls: VecDeque<Poll>,
+    }
 
-    impl Source for Nothing {
+    enum Poll {
+        Grow,
+        /// A record of this split with this time.
+        Row(u32, i64),
+    }
+
+    impl Source for Growing {
         fn identity(&self) -> String {
             String::new()
         }
 
-        fn poll(&mut self, _: &mut Batch) -> Result<Polled, connector::Error> {
-            Ok(Polled::Empty)
+        fn poll(&mut self, out: &mut Batch) -> Result<Polled, connector::Error> {
+            match self.polls.pop_front() {
+                None => Ok(Polled::Empty),
+                Some(Poll::Grow) => {
+                    self.splits += 1;
+                    Ok(Polled::Grown)
+                }
+                Some(Poll::Row(split, time)) => {
+                    out.times.push(time);
+                    out.keys.push(None);
+                    out.values.push(Some(b"x"));
+                    out.push_origin(split, split as i32, 0);
+                    Ok(Polled::Rows)
+                }
+            }
         }
 
         fn splits(&self) -> Vec<SplitStatus> {
-            Vec::new()
+            let split = |n: u32| SplitStatus { split: n.to_string(), position: 0, high_watermark: None, end: None };
+            (0..self.splits).map(split).collect()
         }
 
         fn on_committed(&mut self, _: &SourcePositions) {}
     }
 
-    #[test]
-    fn a_reader_without_a_split_is_idle_from_the_start() {
+    fn source(reader: Growing, sent: i64) -> SourceNode {
         let node = Name::new("in").unwrap();
         let settings = SourceSettings {
             node: node.clone(),
@@ -359,8 +396,13 @@ mod tests {
             record_max: 1,
         };
         let metrics = Arc::new(NodeMetrics::new(node, Some(2), NodeKind::Source, vec![String::new()], Arc::new([])));
-        let watermarks = Watermarks::restore(Settings { out_of_order: 0, tick: 1, idle_after: None }, &[], 7);
-        let mut source = SourceNode::new(settings, Box::new(Nothing), Some(watermarks), metrics).unwrap();
+        let splits = vec![None; reader.splits as usize];
+        let watermarks = Watermarks::restore(Settings { out_of_order: 0, tick: 1, idle_after: None }, &splits, sent);
+        SourceNode::new(settings, Box::new(reader), Some(watermarks), metrics).unwrap()
+    }
+
+    /// The marks that `act` sends.
+    fn marks(act: impl FnOnce(&mut Emit<'_>)) -> Vec<Mark> {
         let mut marks = Vec::new();
         let mut emit = |_, flow: Flow<'_>| {
             marks.extend(match flow {
@@ -369,7 +411,32 @@ mod tests {
             });
             Ok(Room::Free)
         };
-        source.resume(&mut emit).unwrap();
-        assert_eq!(marks, [Mark::Idle]);
+        act(&mut emit);
+        marks
+    }
+
+    #[test]
+    fn a_reader_without_a_split_is_idle_from_the_start_and_speaks_when_it_gets_one() {
+        let polls = [Poll::Grow, Poll::Row(0, 5_000)].into();
+        let mut source = source(Growing { splits: 0, polls }, 7);
+        assert_eq!(marks(|emit| source.resume(emit).unwrap()), [Mark::Idle]);
+        let mut step = || marks(|emit| assert_eq!(source.step(emit).unwrap(), Stepped::Worked));
+        assert_eq!(step(), [Mark::Watermark(7)], "nobody is idle any more");
+        assert_eq!(step(), [Mark::Watermark(4_999)]);
+    }
+
+    #[test]
+    fn a_new_split_takes_part_in_the_minimum_and_in_the_positions_from_when_it_is_assigned() {
+        let polls = [Poll::Row(0, 5_000), Poll::Grow, Poll::Row(0, 9_000), Poll::Row(1, 6_000)].into();
+        let mut source = source(Growing { splits: 1, polls }, i64::MIN);
+        let step = |source: &mut SourceNode| marks(|emit| assert_eq!(source.step(emit).unwrap(), Stepped::Worked));
+        assert_eq!(step(&mut source), [Mark::Watermark(4_999)]);
+        source.on_barrier(Epoch(1));
+        assert_eq!(source.take_cut().unwrap().1.splits.len(), 1);
+        assert_eq!(step(&mut source), [Mark::Watermark(4_999)]);
+        source.on_barrier(Epoch(2));
+        assert_eq!(source.take_cut().unwrap().1.splits.len(), 2);
+        assert_eq!(step(&mut source), [], "the new one has shown nothing yet");
+        assert_eq!(step(&mut source), [Mark::Watermark(5_999)]);
     }
 }

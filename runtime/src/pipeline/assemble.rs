@@ -1,31 +1,27 @@
-//! Builds what an attempt runs: sources at their restored positions, guests over their restored state, sinks. Owns the step
-//! from a plan to objects; nothing runs here.
+//! Builds what an attempt runs: guests over their restored state, sinks; sources come from `sources`. Owns the step from a
+//! plan to objects; nothing runs here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use weir_core::checkpoint::manifest::SourcePositions;
 use weir_core::domain::{Class, Failure};
 use weir_core::graph::plan::{KeyFrom, Vertex, VertexKind};
-use weir_core::graph::spec::{self, EventTime, Guarantee, OnError as Policy, SinkKind, SourceKind};
+use weir_core::graph::spec::{self, Guarantee, OnError as Policy, SinkKind, SourceKind};
 use weir_core::ids::{Epoch, Name, Token};
-use weir_core::template::Template;
-use weir_core::watermark::Watermarks;
 
-use super::authority::{Shared, cluster};
+use super::authority::Shared;
 use super::authority_thread::failure;
 use super::job::{Job, guest_settings};
+use super::sources::Sources;
 use super::statistics;
 use super::wiring::{self, Wiring};
 use super::writer::Restored;
-use crate::connector::file::{FileSink, FileSource};
-use crate::connector::generator::Generator;
-use crate::connector::standard::{Discard, Stdin, Stdout};
-use crate::connector::{self, Sink, Source, Waker, kafka};
+use crate::connector::file::FileSink;
+use crate::connector::standard::{Discard, Stdout};
+use crate::connector::{self, Sink, Waker, kafka};
 use crate::dataflow::{
     BarrierMode, Bell, Command, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode,
-    OperatorSettings, SinkNode, SourceNode, SourceSettings, Task,
+    OperatorSettings, SinkNode, Task,
 };
 use crate::guest::{Instance, Measured, Subtask};
 
@@ -38,6 +34,8 @@ pub(super) struct Assembled {
     /// Tasks of all shards, by number: as many snapshots make a checkpoint.
     pub(super) tasks: Vec<statistics::Subtask>,
     pub(super) metrics: Arc<Metrics>,
+    /// What looks for more to read. Behind the shards, whose sources it ends with.
+    pub(super) watches: Vec<kafka::Watch>,
 }
 
 /// One shard, not started.
@@ -59,7 +57,7 @@ pub(super) fn assemble(
     let plan = &job.checked.plan;
     let mut wiring = Wiring::new(plan);
     let mut shards: Vec<Vec<Task>> = wiring.bells().iter().map(|_| Vec::new()).collect();
-    let (mut metrics, mut tasks) = (Vec::new(), Vec::new());
+    let (mut metrics, mut tasks, mut sources) = (Vec::new(), Vec::new(), Sources::new(job));
     let barriers = barrier_mode(job);
     for chain in &plan.chains {
         let names: Vec<&str> = chain.members.iter().map(|id| plan.vertex(*id).name.as_str()).collect();
@@ -76,7 +74,7 @@ pub(super) fn assemble(
                     VertexKind::Source { source } => {
                         let spec = &job.pipeline().sources[source];
                         let positions = restored.sources.get(&vertex.name);
-                        Node::Source(Box::new(source_node(job, vertex, spec, positions, of, counted, &waker)?))
+                        Node::Source(Box::new(sources.node(vertex, spec, positions, of, counted, &waker)?))
                     }
                     VertexKind::Node { node } => {
                         let spec = &job.pipeline().nodes[node];
@@ -96,11 +94,12 @@ pub(super) fn assemble(
             tasks.push(statistics::Subtask { chain: names.join(" > "), index: subtask, of });
         }
     }
+    let watches = sources.watch()?;
     let shards = shards.into_iter().zip(wiring.bells()).map(|(tasks, bell)| {
         let (commands, inbox) = sync_channel(64);
         AssembledShard { tasks, commands, inbox, bell: Arc::clone(bell) }
     });
-    Ok(Assembled { shards: shards.collect(), tasks, metrics: Arc::new(Metrics { nodes: metrics }) })
+    Ok(Assembled { shards: shards.collect(), tasks, metrics: Arc::new(Metrics { nodes: metrics }), watches })
 }
 
 fn counted(job: &Job, vertex: &Vertex, subtask: u32) -> Arc<NodeMetrics> {
@@ -118,18 +117,6 @@ fn counted(job: &Job, vertex: &Vertex, subtask: u32) -> Arc<NodeMetrics> {
     Arc::new(NodeMetrics::new(vertex.name.clone(), subtask, kind, ports, measured))
 }
 
-/// Whether the sources still are what was read up to these positions, where that can be known without opening them for
-/// good. Changes nothing.
-pub(super) fn check_sources(job: &Job, positions: &BTreeMap<Name, SourcePositions>) -> Result<(), Failure> {
-    for source in &job.pipeline().sources {
-        if let (SourceKind::File { path }, Some(restored)) = (&source.kind, positions.get(&source.name)) {
-            FileSource::check_restored(&path.resolved, &path.written, restored)
-                .map_err(|error| at(&source.name, error))?;
-        }
-    }
-    Ok(())
-}
-
 fn barrier_mode(job: &Job) -> BarrierMode {
     match job.pipeline().checkpoint.guarantee {
         Guarantee::AtLeastOnce => BarrierMode::Count,
@@ -138,89 +125,11 @@ fn barrier_mode(job: &Job) -> BarrierMode {
     }
 }
 
-fn policy(policy: Policy) -> OnError {
+pub(super) fn policy(policy: Policy) -> OnError {
     match policy {
         Policy::Fail => OnError::Fail,
         Policy::Skip => OnError::Skip,
     }
-}
-
-fn source_node(
-    job: &Job,
-    vertex: &Vertex,
-    spec: &spec::Source,
-    positions: Option<&SourcePositions>,
-    subtask: Subtask,
-    metrics: Arc<NodeMetrics>,
-    waker: &Waker,
-) -> Result<SourceNode, Failure> {
-    let output = job.checked.plan.output(vertex.outputs[0]);
-    let reader = reader(job, spec, positions, subtask, waker).map_err(|error| at(&spec.name, error))?;
-    if let Some(positions) = positions
-        && positions.identity != reader.identity()
-    {
-        let (name, was, is) = (&spec.name, &positions.identity, reader.identity());
-        let why = format!(
-            "source `{name}` reads {is}, but its positions are those of {was}; give the source another name, or start with --from empty --rewind"
-        );
-        return Err(Failure { class: Class::Halt, why });
-    }
-    let settings = SourceSettings {
-        node: spec.name.clone(),
-        event_time: match &spec.event_time {
-            EventTime::Json { pointer, unit } => Some((pointer.clone(), *unit)),
-            EventTime::KafkaTimestamp | EventTime::None => None,
-        },
-        keys: output.keys.clone().into(),
-        on_error: policy(output.on_error),
-        record_max: spec.record_bytes_max as usize,
-    };
-    let watermarks = (spec.event_time != EventTime::None).then(|| {
-        // A split that the snapshot does not know has shown nothing yet.
-        let known = |split: &connector::SplitStatus| {
-            positions?.splits.iter().find(|known| known.split == split.split)?.largest_time
-        };
-        let largest: Vec<Option<i64>> = reader.splits().iter().map(known).collect();
-        let sent = positions.map_or(i64::MIN, |positions| positions.watermark);
-        Watermarks::restore((&spec.watermark).into(), &largest, sent)
-    });
-    SourceNode::new(settings, reader, watermarks, metrics)
-        .map_err(|e| Failure { class: Class::Bug, why: e.to_string() })
-}
-
-fn reader(
-    job: &Job,
-    spec: &spec::Source,
-    positions: Option<&SourcePositions>,
-    subtask: Subtask,
-    waker: &Waker,
-) -> Result<Box<dyn Source>, connector::Error> {
-    Ok(match &spec.kind {
-        SourceKind::Generator(generator) => {
-            let template =
-                Template::compile(&generator.template).map_err(|e| connector::Error::Config(e.to_string()))?;
-            let rate = generator.rate.map(|rate| rate as f64);
-            Box::new(Generator::new(template, generator.seed, generator.count, rate, positions))
-        }
-        SourceKind::File { path } => {
-            Box::new(FileSource::open(&path.resolved, &path.written, spec.record_bytes_max as usize, positions)?)
-        }
-        SourceKind::Stdin => Box::new(Stdin::open(spec.record_bytes_max as usize, Arc::clone(waker))),
-        SourceKind::Kafka(kafka) => {
-            let settings = kafka::SourceSettings {
-                pipeline: job.pipeline().name.to_string(),
-                cluster: cluster(&kafka.client),
-                topics: kafka::Topics::Named(vec![kafka.topic.clone()]),
-                start: match kafka.start {
-                    spec::Start::Earliest => kafka::Start::Earliest,
-                    spec::Start::Latest => kafka::Start::Latest,
-                },
-                until: kafka.until.map(|_| kafka::Until::Latest),
-                share: kafka::Share { index: subtask.index, of: subtask.of },
-            };
-            Box::new(kafka::KafkaSource::open(&settings, positions, Arc::clone(waker))?)
-        }
-    })
 }
 
 fn operator_node(
@@ -270,7 +179,7 @@ fn origin(job: &Job, vertex: &Vertex) -> Option<String> {
     let [channel] = vertex.channels[..] else { return None };
     match plan.vertex(plan.output(channel.from).vertex).kind {
         VertexKind::Source { source } => Some(match &job.pipeline().sources[source].kind {
-            SourceKind::Kafka(kafka) => kafka.topic.clone(),
+            SourceKind::Kafka(kafka) => kafka.topics.to_string(),
             SourceKind::File { path } => path.written.clone(),
             other => other.as_str().to_owned(),
         }),
@@ -306,7 +215,7 @@ fn writer(
 }
 
 /// A connector's failure with the end that it happened at.
-fn at(name: &Name, error: connector::Error) -> Failure {
+pub(super) fn at(name: &Name, error: connector::Error) -> Failure {
     let failed = failure(error);
     Failure { why: format!("`{name}`: {}", failed.why), ..failed }
 }

@@ -60,7 +60,7 @@ pub(super) fn open(job: &Job, settings: &Settings) -> Result<(Box<dyn Authority>
     check_decides(job, settings.start)?;
     // Later starts find out when they read on; the first one leaves nothing behind.
     if job.folder.is_new() && settings.attempt == 0 {
-        super::clusters::check_source_topics(job.pipeline()).map_err(failure)?;
+        super::clusters::check_source_topics(job.pipeline(), true).map_err(failure)?;
     }
     let Some(domain) = kafka_domain(job.pipeline()) else {
         return Ok((Box::new(Current::new(&job.folder, settings.start.is_rewind())), Shared { producer: None }));

@@ -5,6 +5,7 @@ use weir_core::graph::spec::{KafkaClient, Pipeline, SinkKind, SourceKind};
 use weir_core::ids::Name;
 
 use super::authority::cluster;
+use super::sources::kafka_settings;
 use crate::connector::{Error, kafka};
 
 /// Refuses a second cluster, with both ends in the message. Asks nobody where all sinks name the same brokers.
@@ -33,11 +34,12 @@ pub fn check_one_cluster(pipeline: &Pipeline) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a source whose topic is not there.
-pub fn check_source_topics(pipeline: &Pipeline) -> Result<(), Error> {
+/// Refuses a source whose topics are not there; at the first start also one that does not begin or end where it should.
+pub fn check_source_topics(pipeline: &Pipeline, is_first_start: bool) -> Result<(), Error> {
     for source in &pipeline.sources {
         if let SourceKind::Kafka(kafka) = &source.kind {
-            kafka::check_source(&cluster(&kafka.client), &kafka.topic)
+            let settings = kafka_settings(pipeline, kafka, source.parallelism);
+            kafka::check_source(&settings, is_first_start)
                 .map_err(|error| named(error, |why| format!("`{}`: {why}", source.name)))?;
         }
     }

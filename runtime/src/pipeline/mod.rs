@@ -19,6 +19,7 @@ mod renames;
 pub mod savepoint;
 mod service;
 pub mod snapshot_store;
+mod sources;
 pub mod statistics;
 mod status;
 mod wiring;

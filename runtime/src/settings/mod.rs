@@ -5,6 +5,9 @@ mod diagnostics;
 pub mod duration;
 mod interpolate;
 pub mod kafka_options;
+#[cfg(test)]
+mod kafka_source_tests;
+pub mod pattern;
 mod read;
 mod reference;
 pub mod schema;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir::connector::kafka::{Cluster, KafkaSource, SourceSettings, Start, Topics, Until};
+use weir::connector::kafka::{Cluster, KafkaSource, SourceSettings, Topics, Until};
 use weir::connector::{Polled, Source};
 use weir_core::record::Batch;
 use weir_tests::kafka::Broker;
@@ -29,13 +29,10 @@ pub(crate) fn check_copy(broker: &Broker, topic: &str, records: u64) {
 }
 
 fn each(broker: &Broker, topic: &str, mut row: impl FnMut(&Batch, usize)) {
+    let topics = Topics::Named(vec![topic.to_owned()]);
     let settings = SourceSettings {
-        cluster: Cluster::at(broker.brokers().to_owned()),
-        pipeline: topic.to_owned(),
-        topics: Topics::Named(vec![topic.to_owned()]),
-        start: Start::Earliest,
         until: Some(Until::Latest),
-        share: weir::connector::kafka::Share::ALL,
+        ..SourceSettings::new(Cluster::at(broker.brokers().to_owned()), topic, topics)
     };
     let thread = std::thread::current();
     let mut source = KafkaSource::open(&settings, None, Arc::new(move || thread.unpark())).unwrap();

@@ -13,7 +13,7 @@ pub use record::{Record, Row};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -50,6 +50,18 @@ impl Broker {
         assert_all_done("create topic", created);
         let consumer = self.consumer(Isolation::Uncommitted);
         crate::wait::wait_until(PATIENCE, "a new topic is in the metadata", || {
+            partition_count(&consumer, name) == Some(partitions)
+        });
+    }
+
+    /// Adds partitions to a topic until it has so many, and waits until clients see them.
+    #[track_caller]
+    pub fn grow_topic(&self, name: &str, partitions: i32) {
+        let more = NewPartitions::new(name, partitions as usize);
+        let grown = block_on(self.admin().create_partitions([&more], &options())).expect("the broker answers");
+        assert_all_done("add partitions to", grown);
+        let consumer = self.consumer(Isolation::Uncommitted);
+        crate::wait::wait_until(PATIENCE, "new partitions are in the metadata", || {
             partition_count(&consumer, name) == Some(partitions)
         });
     }

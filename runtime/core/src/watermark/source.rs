@@ -96,10 +96,16 @@ impl Watermarks {
     }
 
     /// A split that comes behind those there are; its index is their number. It holds the watermark until its first record
-    /// or until it is idle.
+    /// or until it is idle; where all others were idle, the channel has to be told that it is not.
     pub fn add_split(&mut self, largest: Option<i64>) {
         self.push_split(largest);
+        self.is_idle = false;
         self.slowest = self.splits.len() - 1;
+    }
+
+    /// How many splits there are.
+    pub fn splits(&self) -> usize {
+        self.splits.len()
     }
 
     fn push_split(&mut self, largest: Option<i64>) {

@@ -178,6 +178,20 @@ fn new_splits_hold_the_watermark_until_they_show_something() {
 }
 
 #[test]
+fn a_new_split_ends_the_idle_time_of_a_source_and_then_holds_it_back() {
+    let mut growing = watermarks(0, 1, 1);
+    assert_eq!(growing.observe(0, 5_000), Some(4_999));
+    growing.on_poll(WALL_CLOCK, 1);
+    (2..60).for_each(|second| growing.on_poll(WALL_CLOCK, second * 1_000));
+    assert_eq!(growing.on_idle_check(|_| false), Some(Mark::Idle));
+    growing.add_split(None);
+    assert!(!growing.is_idle());
+    assert_eq!(growing.splits(), 2);
+    assert_eq!(growing.observe(0, 9_000), None, "the new one has shown nothing yet");
+    assert_eq!(growing.observe(1, 6_000), Some(5_999));
+}
+
+#[test]
 fn extreme_times_and_settings_do_not_overflow() {
     for (bound, tick) in [(0, 1), (i64::MAX, 1), (0, i64::MAX), (i64::MAX, i64::MAX)] {
         let mut one = Watermarks::restore(settings(bound, tick), &[None], BEFORE_ALL);

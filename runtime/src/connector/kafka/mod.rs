@@ -1,24 +1,28 @@
 //! Kafka, through librdkafka: the only place that knows it. A source, sinks, and the authority that commits rows and COMMIT
 //! record in one transaction. Rows cross the seam in columns; nothing of librdkafka's leaves this folder.
 //!
-//! [`open`] checks a domain and gives its authority with the slot that sinks find their producer in; [`KafkaSource::open`]
-//! stands alone.
+//! [`open`] checks a domain and gives its authority with the slot that sinks find their producer in; an [`Enumerator`] stands
+//! alone and gives the readers of a source.
 
 mod admin;
 mod authority;
 mod client;
 mod commit_log;
 mod commit_topic;
+mod enumerator;
 mod error;
+mod fetcher;
 mod headers;
 mod metadata;
 mod native;
+mod offsets;
 mod options;
 mod partitioner;
 mod preflight;
 mod producer;
 mod properties;
 mod rights;
+mod selection;
 mod settings;
 mod shared;
 mod sink;
@@ -38,8 +42,10 @@ use admin::Admin;
 use commit_log::CommitLog;
 
 pub use authority::KafkaAuthority;
+pub use enumerator::{Enumerator, Watch, check_source};
 pub use preflight::{Report, TopicFacts, check_limits};
-pub use settings::{Cluster, Domain, RETRY_BACKOFF, Security, Share, Source as SourceSettings, Start, Topics, Until};
+pub use settings::{Cluster, Domain, RETRY_BACKOFF, Security, Source as SourceSettings};
+pub use settings::{Offsets, Otherwise, Partition, Removed, Start, Topics, Until};
 pub use shared::SharedProducer;
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
@@ -87,12 +93,6 @@ pub fn check(domain: &Domain) -> Result<Report, Error> {
 /// An id of the cluster, for telling two addresses of one cluster from two clusters.
 pub fn cluster_id(cluster: &Cluster) -> Result<String, Error> {
     Admin::connect(cluster, "weir")?.cluster_id()
-}
-
-/// Whether the topic of a source is there and may be seen.
-pub fn check_source(cluster: &Cluster, topic: &str) -> Result<(), Error> {
-    let admin = Admin::connect(cluster, "weir")?;
-    preflight::existing(&admin, cluster, topic, "source").map(drop)
 }
 
 /// Makes a topic, with as many replicas as there are brokers, up to three. One that exists already is left as it is.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+pub use weir_core::graph::spec::{Offsets, Otherwise, Partition, Removed, Start, Topics, Until};
+
 /// How a cluster is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cluster {
@@ -67,67 +69,42 @@ pub struct Source {
     pub pipeline: String,
     /// What.
     pub topics: Topics,
-    /// Where partitions begin that no snapshot knows.
+    /// Where partitions begin at the first start.
     pub start: Start,
     /// Where a bounded read ends; `None` reads for ever.
     pub until: Option<Until>,
-    /// Which share of the partitions is read: every `of`-th, from `index` on.
-    pub share: Share,
+    /// How often new partitions are looked for; `None`: only at a start.
+    pub discovery: Option<Duration>,
+    /// What happens when something that was read is gone.
+    pub removed: Removed,
+    /// Readers, each with a share of the partitions.
+    pub readers: u32,
 }
 
-/// A share of the partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    /// From 0.
-    pub index: u32,
-    /// Readers of the source.
-    pub of: u32,
-}
-
-impl Share {
-    /// All partitions.
-    pub const ALL: Share = Share { index: 0, of: 1 };
-}
-
-/// Topics by name, or all that match.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Topics {
-    /// These.
-    Named(Vec<String>),
-    /// All whose whole name matches, where `*` stands for any run of characters.
-    Pattern(String),
-}
-
-impl Topics {
-    /// Type and place, as in the manifest.
-    pub fn identity(&self) -> String {
-        match self {
-            Topics::Named(names) => format!("kafka:{}", names.join(",")),
-            Topics::Pattern(pattern) => format!("kafka:pattern:{pattern}"),
+impl Source {
+    /// One reader of these topics, from their oldest records on, for ever; it looks for nothing new.
+    pub fn new(cluster: Cluster, pipeline: impl Into<String>, topics: Topics) -> Source {
+        Source {
+            cluster,
+            pipeline: pipeline.into(),
+            topics,
+            start: Start::Earliest,
+            until: None,
+            discovery: None,
+            removed: Removed::Fail,
+            readers: 1,
         }
+    }
+
+    /// Type and place, as in the manifest.
+    pub(super) fn identity(&self) -> String {
+        format!("{IDENTITY}{}", self.topics)
     }
 }
 
-/// Where reading begins when there is no checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// With the oldest record there is.
-    #[default]
-    Earliest,
-    /// With the next record that is written.
-    Latest,
-    /// With the first record at or after this time, in milliseconds since 1970.
-    Timestamp(i64),
-}
-
-/// Where a bounded read ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// At what a read_committed reader could see when the pipeline was first started (the last stable offset).
-    Latest,
-    /// Before the first record at or after this time, in milliseconds since 1970.
-    Timestamp(i64),
-}
+/// What the identity of every Kafka source begins with. What follows may change: which positions are of use, each
+/// partition says by its name.
+pub(super) const IDENTITY: &str = "kafka:";
 
 /// A domain: one transactional id, one commit topic, all Kafka sinks of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]

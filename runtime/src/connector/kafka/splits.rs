@@ -1,29 +1,21 @@
 //! Where a source begins and ends in each partition: resolved once, before the first record, from the snapshot or from
 //! what the cluster says. Owns the checks that nothing was removed or truncated under a snapshot's positions.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use rdkafka_sys::bindings as sys;
-use rdkafka_sys::rd_kafka_resp_err_t as Native;
 use weir_core::checkpoint::manifest::SourcePositions;
 
 use super::client::Client;
-use super::error::{Code, Failure, Kind, with_code};
-use super::metadata::Scope;
-use super::native::{PartitionList, millis};
-use super::preflight::no_topic;
-use super::settings::{Share, Source, Start, Topics, Until};
+use super::offsets;
+use super::selection::{Found, Selection};
+use super::settings::{Offsets, Otherwise, Partition, Removed, Source, Start, Until};
 use crate::clock;
 use crate::connector::Error;
-
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A partition that is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Split {
-    pub(super) topic: String,
-    pub(super) partition: i32,
+    pub(super) partition: Partition,
     /// `<topic>/<partition>`.
     pub(super) name: String,
     /// Next position to hand out.
@@ -35,6 +27,10 @@ pub(super) struct Split {
 }
 
 impl Split {
+    fn new(partition: Partition, position: i64, end: Option<i64>, high: i64) -> Split {
+        Split { name: partition.to_string(), partition, position, end, high: Some(high) }
+    }
+
     /// All before `position` is behind us. A bounded split never stands behind its end.
     pub(super) fn reach(&mut self, position: i64) {
         let position = self.end.map_or(position, |end| position.min(end));
@@ -46,185 +42,209 @@ impl Split {
     }
 }
 
-/// All splits: those of the snapshot in its order, then partitions that it does not know.
-pub(super) fn resolve(
-    client: &Client,
-    source: &Source,
-    restored: Option<&SourcePositions>,
-) -> Result<Vec<Split>, Error> {
-    let identity = source.topics.identity();
-    if let Some(restored) = restored.filter(|restored| restored.identity != identity) {
-        return Err(Error::Halt(format!(
-            "the source reads `{identity}` but the snapshot was taken from `{}`: set it back, or start anew with --from \
-             empty --rewind",
-            restored.identity
-        )));
-    }
-    let partitions = partitions(client, source)?;
-    let asked = Asked { client, source };
-    match restored {
-        None => {
-            let ours = partitions.into_iter().enumerate().filter(|(index, _)| source.share.has(*index));
-            ours.map(|(_, (topic, partition))| asked.first(topic, partition)).collect()
+/// Finds out where splits begin and end.
+pub(super) struct Splits<'a> {
+    pub(super) client: &'a Client,
+    pub(super) source: &'a Source,
+    pub(super) selection: &'a Selection,
+}
+
+impl Splits<'_> {
+    /// At the first start, when no snapshot knows the source.
+    pub(super) fn first(&self, found: &Found) -> Result<Vec<Split>, Error> {
+        let (source, partitions) = (self.source, &found.partitions);
+        self.selection.expect(found, &source.cluster.brokers)?;
+        if let Start::Timestamp(time) = source.start {
+            has_passed("start", time)?;
         }
-        // What no reader may do, such as going on where a partition is gone, each of them refuses.
-        Some(restored) => {
-            let mut splits = asked.restore(partitions, restored)?;
-            if source.share.of > 1 {
-                // The snapshot has them in the order of the readers of that time.
-                splits.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-                let mut index = 0..;
-                splits.retain(|_| index.next().is_some_and(|index| source.share.has(index)));
+        let given = Given::of(source, partitions)?;
+        if let Some(Until::Offsets(ends)) = &source.until {
+            exist("until.offsets", ends, partitions)?;
+        }
+        let first = |partition: &Partition| {
+            let (low, high) = offsets::bounds(self.client, partition)?;
+            let position = match &source.start {
+                Start::Earliest => low,
+                Start::Latest => high,
+                Start::Timestamp(time) => offsets::at_time(self.client, partition, *time)?.unwrap_or(high),
+                Start::Group { .. } | Start::Offsets { .. } => given.position(partition, low, high)?,
+            };
+            let end = self.end(partition, high)?;
+            if let Some(end) = end.filter(|end| *end < position) {
+                return Err(Error::Config(format!(
+                    "`{partition}` would begin at offset {position} and end before {end}: let `start` begin before `until` ends"
+                )));
             }
-            Ok(splits)
-        }
-    }
-}
-
-impl Share {
-    /// Whether the partition with this index, among all in order of topic and partition, is read.
-    fn has(self, index: usize) -> bool {
-        index as u32 % self.of == self.index
-    }
-}
-
-/// All partitions of the source's topics, in order of topic and partition.
-fn partitions(client: &Client, source: &Source) -> Result<Vec<(String, i32)>, Error> {
-    let brokers = &source.cluster.brokers;
-    let mut topics = Vec::new();
-    match &source.topics {
-        Topics::Named(names) => {
-            for name in names {
-                let mut found = client.metadata(Scope::Topic(name), source.cluster.connect_timeout())?;
-                topics.extend(found.topics.pop().filter(|topic| topic.name == *name));
-                if topics.last().is_none_or(|topic| topic.name != *name) {
-                    return Err(Error::Config(no_topic(name, "source", brokers)));
-                }
-            }
-        }
-        Topics::Pattern(pattern) => {
-            let found = client.metadata(Scope::All, source.cluster.connect_timeout())?;
-            topics.extend(found.topics.into_iter().filter(|topic| matches(pattern, &topic.name)));
-            if topics.is_empty() {
-                return Err(Error::Config(format!("no topic on {brokers} matches the pattern `{pattern}`")));
-            }
-        }
-    }
-    topics.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut partitions = Vec::new();
-    for topic in topics {
-        match topic.code.kind() {
-            _ if topic.code == Code::NONE => {}
-            Kind::NoTopic => return Err(Error::Config(no_topic(&topic.name, "source", brokers))),
-            _ => return Err(failed(topic.code, &format!("read topic `{}`", topic.name))),
-        }
-        partitions.extend(topic.partitions.iter().map(|partition| (topic.name.clone(), *partition)));
-    }
-    Ok(partitions)
-}
-
-/// Whether the whole name matches, where `*` stands for any run of characters.
-fn matches(pattern: &str, name: &str) -> bool {
-    // Internal topics are never meant.
-    if name.starts_with("__") && !pattern.starts_with("__") {
-        return false;
-    }
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((before, after)) => {
-            let Some(rest) = name.strip_prefix(before) else { return false };
-            (0..=rest.len()).any(|i| rest.is_char_boundary(i) && matches_rest(after, &rest[i..]))
-        }
-    }
-}
-
-fn matches_rest(pattern: &str, rest: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == rest,
-        Some(_) => matches(pattern, rest),
-    }
-}
-
-struct Asked<'a> {
-    client: &'a Client,
-    source: &'a Source,
-}
-
-impl Asked<'_> {
-    /// A partition that no snapshot knows, at the pipeline's first start.
-    fn first(&self, topic: String, partition: i32) -> Result<Split, Error> {
-        let (low, high) = self.watermarks(&topic, partition)?;
-        let position = match self.source.start {
-            Start::Earliest => low,
-            Start::Latest => high,
-            Start::Timestamp(time) => self.offset_at(&topic, partition, time)?.unwrap_or(high),
+            Ok(Split::new(partition.clone(), position, end, high))
         };
-        let end = match self.source.until {
-            None => None,
-            Some(Until::Latest) => Some(high),
-            Some(Until::Timestamp(time)) => Some(self.offset_at(&topic, partition, time)?.unwrap_or(high)),
-        };
-        Ok(split(topic, partition, position, end, high))
+        partitions.iter().map(first).collect()
     }
 
-    fn restore(&self, partitions: Vec<(String, i32)>, restored: &SourcePositions) -> Result<Vec<Split>, Error> {
-        let mut unknown: BTreeMap<String, (String, i32)> =
-            partitions.into_iter().map(|(topic, partition)| (name(&topic, partition), (topic, partition))).collect();
-        let mut splits = Vec::new();
-        for known in &restored.splits {
-            let (topic, partition) = unknown.remove(&known.split).ok_or_else(|| {
-                Error::Halt(format!(
-                    "partition `{}` of the snapshot does not exist any more: its records cannot be read on",
-                    known.split
-                ))
+    /// As the snapshot has it, in its order, then what it does not know. `start` counts no more.
+    pub(super) fn restore(&self, found: &Found, restored: &SourcePositions) -> Result<Vec<Split>, Error> {
+        let source = self.source;
+        let mut unknown = found.partitions.clone();
+        let (mut known, mut splits) = (BTreeSet::new(), Vec::new());
+        for split in &restored.splits {
+            let partition = Partition::parse(&split.split).ok_or_else(|| {
+                Error::Halt(format!("the snapshot has a position in `{}`, no partition", split.split))
             })?;
-            let (low, high) = self.watermarks(&topic, partition)?;
-            let ended = known.end.is_some_and(|end| known.position >= end);
-            if !ended && (known.position < low || known.position > high) {
-                return Err(gone(&known.split, known.position, low, high));
+            known.insert(partition.clone());
+            let is_there = unknown.remove(&partition);
+            if !is_there || !self.selection.selects(&partition) {
+                self.without(&partition, split.position)?;
+                continue;
             }
-            splits.push(split(topic, partition, known.position, known.end, high));
+            let (low, high) = offsets::bounds(self.client, &partition)?;
+            // Fixed by the first commit of a read that ends. `until` may be written later, or taken out.
+            let end = match (&source.until, split.end) {
+                (None, _) => None,
+                (Some(_), Some(end)) => Some(end),
+                (Some(_), None) => self.end(&partition, high)?.map(|end| end.max(split.position)),
+            };
+            let is_ended = end.is_some_and(|end| split.position >= end);
+            if !is_ended && (split.position < low || split.position > high) {
+                return Err(gone(&split.split, split.position, low, high));
+            }
+            splits.push(Split::new(partition, split.position, end, high));
         }
-        // A bounded read has its end fixed by its first commit: what appeared since is not part of it.
-        if self.source.until.is_none() {
-            for (topic, partition) in unknown.into_values() {
-                // Always from the oldest record: a partition that is new to us may hold records since its making.
-                let (low, high) = self.watermarks(&topic, partition)?;
-                splits.push(split(topic, partition, low, None, high));
+        if let Some(missing) = found.missing.iter().find(|missing| !known.iter().any(|known| missing.is(known))) {
+            return Err(Error::Config(missing.said.clone()));
+        }
+        let has_ends = restored.splits.iter().any(|split| split.end.is_some());
+        for partition in unknown {
+            if source.until.is_some() && has_ends {
+                self.behind_the_end(&partition, &known)?;
+            } else {
+                splits.push(self.appeared(partition)?);
             }
         }
         Ok(splits)
     }
 
-    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
-        let deadline = clock::now() + TIMEOUT;
-        loop {
-            match self.client.watermarks(topic, partition, TIMEOUT) {
-                Ok(found) => return Ok(found),
-                // A topic that was just made, or a broker that just came back, has its leaders a moment later.
-                Err(code) if code.kind() == Kind::NoLeader && clock::now() < deadline => {
-                    std::thread::park_timeout(Duration::from_millis(50));
-                }
-                Err(code) => return Err(failed(code, &format!("ask for the offsets of `{topic}/{partition}`"))),
-            }
-        }
+    /// A partition that is new to a source that has begun: always from the oldest record, since it may hold some from
+    /// before it was found.
+    pub(super) fn appeared(&self, partition: Partition) -> Result<Split, Error> {
+        let (low, high) = offsets::bounds(self.client, &partition)?;
+        let end = self.end(&partition, high)?;
+        Ok(Split::new(partition, low, end, high))
     }
 
-    /// The first offset at or after a time; `None` where there is no such record yet.
-    fn offset_at(&self, topic: &str, partition: i32, time: i64) -> Result<Option<i64>, Error> {
-        let list = PartitionList::new([(topic, partition, time)]);
-        let ask = with_code!(sys::rd_kafka_offsets_for_times,
-            (*mut sys::rd_kafka_t, *mut sys::rd_kafka_topic_partition_list_t, std::ffi::c_int) -> Native => i32);
-        // SAFETY: the list lives for the call.
-        let code = Code(unsafe { ask(self.client.native(), list.native(), millis(TIMEOUT)) });
-        let (offset, item) = list.get(0);
-        match (code, item) {
-            (Code::NONE, Code::NONE) => Ok((offset >= 0).then_some(offset)),
-            (Code::NONE, code) | (code, _) => {
-                Err(failed(code, &format!("ask for the offset at a time in `{topic}/{partition}`")))
+    fn end(&self, partition: &Partition, high: i64) -> Result<Option<i64>, Error> {
+        Ok(Some(match &self.source.until {
+            None => return Ok(None),
+            Some(Until::Latest) => high,
+            Some(Until::Timestamp(time)) => {
+                has_passed("until", *time)?;
+                offsets::at_time(self.client, partition, *time)?.unwrap_or(high)
             }
+            Some(Until::Offsets(ends)) => *ends.get(partition).ok_or_else(|| {
+                Error::Config(format!(
+                    "`until.offsets` says nothing of `{partition}`: name its end too, or do not read it"
+                ))
+            })?,
+        }))
+    }
+
+    /// A split of the snapshot that is not there, or not asked for.
+    fn without(&self, partition: &Partition, position: i64) -> Result<(), Error> {
+        let why = if self.selection.selects(partition) {
+            format!("partition `{partition}` was read up to offset {position} and does not exist any more")
+        } else {
+            format!(
+                "partition `{partition}` was read up to offset {position}, and the source does not ask for it any more"
+            )
+        };
+        if self.source.removed == Removed::Forget {
+            tracing::warn!("{why}: its position is forgotten");
+            return Ok(());
+        }
+        let back = if self.selection.selects(partition) { "restore it" } else { "put it back" };
+        Err(Error::Halt(format!(
+            "{why}: {back}, go on without it with removed = \"forget\", or start anew with --from empty --rewind"
+        )))
+    }
+
+    /// A partition that appeared when the end was fixed already.
+    fn behind_the_end(&self, partition: &Partition, known: &BTreeSet<Partition>) -> Result<(), Error> {
+        let has_grown = known.iter().any(|known| known.topic == partition.topic) && !self.selection.names_partitions();
+        if self.selection.names(partition) && !has_grown {
+            return Err(Error::Config(format!(
+                "`{partition}` was added to a read whose end was fixed by its first commit: read it in a pipeline of its \
+                 own, or take it out"
+            )));
+        }
+        tracing::info!("`{partition}` appeared after the end of this read was fixed, and is no part of it");
+        Ok(())
+    }
+}
+
+/// Offsets that a group or the file gives.
+struct Given {
+    who: String,
+    offsets: Offsets,
+    otherwise: Otherwise,
+}
+
+impl Given {
+    fn of(source: &Source, partitions: &BTreeSet<Partition>) -> Result<Given, Error> {
+        Ok(match &source.start {
+            Start::Group { group, otherwise } => Given {
+                who: format!("the group `{group}`"),
+                offsets: offsets::of_group(&source.cluster, group, partitions)?,
+                otherwise: *otherwise,
+            },
+            Start::Offsets { offsets, otherwise } => {
+                exist("start.offsets", offsets, partitions)?;
+                Given { who: "`start.offsets`".to_owned(), offsets: offsets.clone(), otherwise: *otherwise }
+            }
+            Start::Earliest | Start::Latest | Start::Timestamp(_) => {
+                Given { who: String::new(), offsets: Offsets::new(), otherwise: Otherwise::Fail }
+            }
+        })
+    }
+
+    fn position(&self, partition: &Partition, low: i64, high: i64) -> Result<i64, Error> {
+        let Given { who, offsets, otherwise } = self;
+        let why = match offsets.get(partition) {
+            Some(offset) if (low..=high).contains(offset) => return Ok(*offset),
+            Some(offset) => format!("{who} says offset {offset} of `{partition}`, which holds {low} to {high}"),
+            None => format!("{who} says nothing of `{partition}`"),
+        };
+        let (position, word) = match otherwise {
+            Otherwise::Fail => {
+                return Err(Error::Config(format!(
+                    "{why}: name an offset that it holds, or add otherwise = \"earliest\" or \"latest\" to `start`"
+                )));
+            }
+            Otherwise::Earliest => (low, "earliest"),
+            Otherwise::Latest => (high, "latest"),
+        };
+        tracing::warn!("{why}: reading begins at its {word}, offset {position}");
+        Ok(position)
+    }
+}
+
+/// Every partition that is named is one that is read.
+fn exist(key: &str, named: &Offsets, partitions: &BTreeSet<Partition>) -> Result<(), Error> {
+    match named.keys().find(|partition| !partitions.contains(partition)) {
+        None => Ok(()),
+        Some(partition) => {
+            Err(Error::Config(format!("`{key}` names `{partition}`, which does not exist: take it out")))
         }
     }
+}
+
+/// Offsets are looked up once. At a time that is still to come this would find the end of today, without a word.
+fn has_passed(key: &str, time: i64) -> Result<(), Error> {
+    if time <= clock::now_millis() {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "`{key}` is at {}, which is still to come, and the offset at it is looked up once, at the first start: write \
+         \"latest\", or a time that has passed",
+        clock::rfc3339(time)
+    )))
 }
 
 /// Records that a snapshot still needs are not there: an operator decides, nothing jumps.
@@ -240,40 +260,31 @@ pub(super) fn gone(split: &str, position: i64, low: i64, high: i64) -> Error {
     ))
 }
 
-fn split(topic: String, partition: i32, position: i64, end: Option<i64>, high: i64) -> Split {
-    Split { name: name(&topic, partition), topic, partition, position, end, high: Some(high) }
-}
-
-fn name(topic: &str, partition: i32) -> String {
-    format!("{topic}/{partition}")
-}
-
-fn failed(code: Code, doing: &str) -> Error {
-    Failure { code, message: code.describe(), is_fatal: false, is_retriable: false }.into_error(doing)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_matches_whole_names_and_never_internal_topics() {
-        for (pattern, name, expected) in [
-            ("orders", "orders", true),
-            ("orders", "orders2", false),
-            ("orders-*", "orders-eu", true),
-            ("*-eu", "orders-eu", true),
-            ("a*b*c", "aXbYc", true),
-            ("a*b*c", "aXbY", false),
-            ("*", "__consumer_offsets", false),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
-
-    #[test]
     fn what_is_gone_is_said_with_both_offsets() {
         let said = gone("t/0", 5, 120, 300).to_string();
         assert!(said.contains("`t/0` from offset 5") && said.contains("up to offset 120"), "{said}");
+    }
+
+    #[test]
+    fn an_offset_that_is_given_must_be_held_or_something_else_be_said() {
+        let partition = Partition::new("t", 0);
+        let given = |offset: Option<i64>, otherwise| {
+            let offsets = offset.map(|offset| (partition.clone(), offset)).into_iter().collect();
+            let given = Given { who: "the group `g`".into(), offsets, otherwise };
+            given.position(&partition, 20, 30).map_err(|error| error.to_string())
+        };
+        assert_eq!(given(Some(20), Otherwise::Fail), Ok(20));
+        assert_eq!(given(Some(30), Otherwise::Fail), Ok(30), "nothing is there yet");
+        assert_eq!(given(Some(31), Otherwise::Earliest), Ok(20));
+        assert_eq!(given(None, Otherwise::Latest), Ok(30));
+        let refused = given(Some(19), Otherwise::Fail).unwrap_err();
+        assert!(refused.contains("says offset 19 of `t/0`, which holds 20 to 30: name an offset"), "{refused}");
+        let refused = given(None, Otherwise::Fail).unwrap_err();
+        assert!(refused.contains("the group `g` says nothing of `t/0`"), "{refused}");
     }
 }

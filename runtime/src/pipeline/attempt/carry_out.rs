@@ -15,12 +15,14 @@ use super::Event;
 use super::gather::{Cut, Gathered};
 use super::shard_thread::ShardThread;
 use crate::clock;
+use crate::connector::kafka::Watch;
 use crate::dataflow::{self, Command, Report};
 use crate::pipeline::assemble::{self, Assembled};
 use crate::pipeline::authority::{self, Shared};
 use crate::pipeline::authority_thread::{AuthorityThread, Step, failure};
 use crate::pipeline::job::Job;
 use crate::pipeline::removal::Removal;
+use crate::pipeline::sources;
 use crate::pipeline::statistics::{Checkpoint, Subtask};
 use crate::pipeline::status::{State, Status};
 use crate::pipeline::wishes::Wishes;
@@ -42,6 +44,8 @@ pub(super) struct Attempt<'a> {
     running: Vec<ShardThread>,
     /// All subtasks, by the number of their task.
     pub(super) subtasks: Vec<Subtask>,
+    /// What looks for more to read; ends with the sources that the shards own.
+    watches: Vec<Watch>,
     /// What barriers cut off and no snapshot holds yet.
     gathered: Gathered,
     positions: BTreeMap<Epoch, BTreeMap<weir_core::ids::Name, SourcePositions>>,
@@ -77,6 +81,7 @@ impl<'a> Attempt<'a> {
             assembled: None,
             running: Vec::new(),
             subtasks: Vec::new(),
+            watches: Vec::new(),
             gathered: Gathered::default(),
             positions: BTreeMap::new(),
             deterministic: false,
@@ -130,7 +135,7 @@ impl<'a> Attempt<'a> {
         let verified = self.writer.verify(snapshot).and_then(|manifest| match kind {
             // Nothing is read any more.
             CommitKind::Final => Ok(()),
-            _ => assemble::check_sources(self.job, &manifest.sources),
+            _ => sources::check_sources(self.job, &manifest.sources),
         });
         match verified {
             Ok(()) => fact,
@@ -248,9 +253,11 @@ impl<'a> Attempt<'a> {
     }
 
     fn start_shards(&mut self) -> Result<(), Failure> {
-        let Assembled { shards, tasks, .. } = self.assembled.take().ok_or_else(|| bug("run before restore"))?;
+        let Assembled { shards, tasks, watches, .. } =
+            self.assembled.take().ok_or_else(|| bug("run before restore"))?;
         self.gathered.tasks = tasks.len();
         self.subtasks = tasks;
+        self.watches = watches;
         for shard in shards {
             let (sender, number) = (self.sender.clone(), self.number);
             let report = move |report| drop(sender.send(Event::Report(number, report)));
@@ -277,6 +284,7 @@ impl<'a> Attempt<'a> {
     /// make visible.
     pub(super) fn end(&mut self) -> Result<(), Failure> {
         self.running.drain(..).for_each(ShardThread::stop);
+        self.watches.clear();
         self.writer.drain()
     }
 }

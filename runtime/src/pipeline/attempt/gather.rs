@@ -80,8 +80,46 @@ fn merge_positions(entry: std::collections::btree_map::Entry<'_, Name, SourcePos
         }
         Entry::Occupied(mut entry) => {
             let positions = entry.get_mut();
-            positions.watermark = positions.watermark.min(more.watermark);
+            // A reader without a split has read nothing that could hold the others back.
+            positions.watermark = match (positions.splits.is_empty(), more.splits.is_empty()) {
+                (false, true) => positions.watermark,
+                (true, false) => more.watermark,
+                _ => positions.watermark.min(more.watermark),
+            };
             positions.splits.extend(more.splits);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_core::checkpoint::manifest::SplitPosition;
+
+    use super::*;
+
+    fn snapshot(splits: &[&str], watermark: i64) -> TaskSnapshot {
+        let split = |name: &&str| SplitPosition {
+            split: (*name).to_owned(),
+            position: 1,
+            end: None,
+            tail: None,
+            largest_time: None,
+        };
+        let splits = splits.iter().map(split).collect();
+        let positions = SourcePositions { identity: "kafka:t".to_owned(), splits, watermark };
+        TaskSnapshot { sources: [(Name::new("in").unwrap(), positions)].into(), ..TaskSnapshot::default() }
+    }
+
+    #[test]
+    fn a_source_has_the_splits_of_all_its_readers_and_the_least_watermark_of_those_that_have_one() {
+        let mut gathered = Gathered { tasks: 4, ..Gathered::default() };
+        let epoch = Epoch(1);
+        for (splits, watermark) in [(&[][..], i64::MIN), (&["t/1"], 70), (&["t/0", "t/2"], 50)] {
+            assert_eq!(gathered.add(epoch, snapshot(splits, watermark)), None);
+        }
+        gathered.add(epoch, snapshot(&[], i64::MIN)).expect("the last of them");
+        let source = gathered.take(epoch).unwrap().sources.into_values().next().unwrap();
+        assert_eq!(source.watermark, 50);
+        assert_eq!(source.splits.iter().map(|s| s.split.as_str()).collect::<Vec<_>>(), ["t/1", "t/0", "t/2"]);
     }
 }

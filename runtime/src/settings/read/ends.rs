@@ -1,14 +1,15 @@
 //! `[sources.NAME]` and `[sinks.NAME]`.
 
 use weir_core::graph::spec::{
-    EventTime, FilePath, GeneratorSource, KafkaClient, KafkaSink, KafkaSource, OnError, Sink, SinkKind, Source,
-    SourceKind, Start, Until, WatermarkSettings,
+    EventTime, FilePath, GeneratorSource, KafkaSink, KafkaSource, OnError, Sink, SinkKind, Source, SourceKind,
+    WatermarkSettings,
 };
 use weir_core::ids::Name;
 use weir_core::template::Template;
 
 use super::field::Field;
-use super::kafka::Common;
+use super::kafka::{Common, topic_name};
+use super::kafka_source::kafka_source;
 use super::table::Table;
 use super::{Reader, node, on_error, time};
 
@@ -65,12 +66,7 @@ pub(super) fn source(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>)
         Some(SourceType::Generator) => SourceKind::Generator(generator(table, reader)),
         None => {
             table.skip_unknown();
-            SourceKind::Kafka(KafkaSource {
-                client: KafkaClient::default(),
-                topic: String::new(),
-                start: Start::Earliest,
-                until: None,
-            })
+            SourceKind::Kafka(KafkaSource::default())
         }
     };
     let event_time = event_time.unwrap_or(if is_kafka { EventTime::KafkaTimestamp } else { EventTime::None });
@@ -126,35 +122,8 @@ fn path(table: &mut Table<'_>, reader: &mut Reader<'_>, example: &str) -> FilePa
     path.unwrap_or_else(|| FilePath { written: String::new(), resolved: Default::default() })
 }
 
-fn kafka_source(table: &mut Table<'_>, reader: &mut Reader<'_>) -> KafkaSource {
-    let topic = topic(table, reader);
-    let start = table.field("start").and_then(|f| start(&f, reader)).unwrap_or_default();
-    let until = table.field("until").and_then(|f| f.choice(reader, &[("latest", Some(Until::Latest))]));
-    table.later(reader, "topics", "a list of topics");
-    table.later(reader, "pattern", "a pattern of topics");
-    let common = Common::read(table, reader);
-    if let Some(span) = common.compression_span.clone() {
-        let fault = weir_core::graph::fault::Fault::error(
-            "weir::config::invalid_value",
-            format!("{}.compression", table.path()),
-            "a source finds out by itself how batches are compressed",
-        );
-        reader.error(fault.help("take `compression` out; it belongs to sinks"), span);
-    }
-    KafkaSource { client: common.client(table, reader), topic, start, until }
-}
-
-/// `"earliest"`, `"latest"`; positions by time or offset come later.
-fn start(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Start> {
-    if field.tree().entries().is_some() {
-        field.report_value_later(reader, "a start by time or offset");
-        return None;
-    }
-    field.choice(reader, &[("earliest", Some(Start::Earliest)), ("latest", Some(Start::Latest)), ("committed", None)])
-}
-
 fn kafka_sink(table: &mut Table<'_>, reader: &mut Reader<'_>) -> KafkaSink {
-    let topic = topic(table, reader);
+    let topic = table.required(reader, "topic", "topic = \"NAME\"").and_then(|f| topic_name(&f, reader));
     let transaction_timeout = table.field("transaction").and_then(|field| {
         let mut table = field.table(reader)?;
         let timeout = table.field("timeout").and_then(|f| f.duration(reader));
@@ -163,21 +132,8 @@ fn kafka_sink(table: &mut Table<'_>, reader: &mut Reader<'_>) -> KafkaSink {
     });
     let common = Common::read(table, reader);
     let compression = common.compression.or(reader.kafka.compression).unwrap_or_default();
+    let topic = topic.unwrap_or_default();
     KafkaSink { client: common.client(table, reader), topic, transaction_timeout, compression }
-}
-
-/// A topic's name, by Kafka's own rule, so that the caret comes before the broker's refusal.
-fn topic(table: &mut Table<'_>, reader: &mut Reader<'_>) -> String {
-    let later = table.has("topics") || table.has("pattern");
-    let field = if later { table.field("topic") } else { table.required(reader, "topic", "topic = \"NAME\"") };
-    let Some(field) = field else { return String::new() };
-    let Some(topic) = field.string(reader) else { return String::new() };
-    let legal = topic.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if !legal || topic.len() > 249 || topic == "." || topic == ".." {
-        let message = format!("\"{}\" is not the name of a topic", field.shown());
-        field.report_invalid(reader, message, "a topic is 1 to 249 characters of a-z, A-Z, 0-9, ., _ and -");
-    }
-    topic
 }
 
 fn generator(table: &mut Table<'_>, reader: &mut Reader<'_>) -> GeneratorSource {

@@ -79,6 +79,22 @@ fn read_brokers(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<String> {
     None
 }
 
+/// A topic's name, by Kafka's own rule, so that the caret comes before the broker's refusal.
+pub(super) fn topic_name(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<String> {
+    let topic = field.string(reader)?;
+    if is_topic(&topic) {
+        return Some(topic);
+    }
+    let message = format!("\"{}\" is not the name of a topic", field.shown());
+    field.report_invalid(reader, message, "a topic is 1 to 249 characters of a-z, A-Z, 0-9, ., _ and -");
+    None
+}
+
+pub(super) fn is_topic(name: &str) -> bool {
+    let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    legal && !name.is_empty() && name.len() <= 249 && name != "." && name != ".."
+}
+
 const BROKERS: &str = "brokers are written \"host:port\", several with commas: \"a:9092,b:9092\"";
 
 fn is_host_and_port(text: &str) -> bool {

@@ -4,6 +4,7 @@
 mod ends;
 mod field;
 mod kafka;
+mod kafka_source;
 mod node;
 mod options;
 mod restart;

@@ -88,11 +88,6 @@ impl<'t> Table<'t> {
         self.lenient = true;
     }
 
-    /// Whether the table has this key.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|e| e.key == key)
-    }
-
     /// All values, where the keys are names that the user chose.
     pub(super) fn into_fields(self) -> Vec<Field<'t>> {
         self.entries.iter().map(|e| Field::of_entry(e, &self.path)).collect()

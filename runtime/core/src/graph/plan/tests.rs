@@ -183,12 +183,7 @@ fn spread(spec: &Pipeline) -> (Vec<String>, Vec<String>) {
 /// `src -> count -> out`, with Kafka at both ends.
 fn line(source: u32, node: u32, sink: Option<u32>) -> Pipeline {
     let mut spec = pipeline(&["src"], &[("count", &["src"])], &[("out", &["count"])]);
-    spec.sources[0].kind = SourceKind::Kafka(KafkaSource {
-        client: KafkaClient::default(),
-        topic: "in".into(),
-        start: Start::Earliest,
-        until: None,
-    });
+    spec.sources[0].kind = SourceKind::Kafka(KafkaSource::default());
     spec.sinks[0].kind = kafka(None);
     (spec.sources[0].parallelism, spec.nodes[0].parallelism, spec.sinks[0].parallelism) = (source, node, sink);
     spec

@@ -16,19 +16,6 @@ pub struct KafkaClient {
     pub options: BTreeMap<String, String>,
 }
 
-/// `type = "kafka"` of a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KafkaSource {
-    /// The cluster.
-    pub client: KafkaClient,
-    /// The topic.
-    pub topic: String,
-    /// Where to begin when there is no checkpoint.
-    pub start: Start,
-    /// Where to end; `None`: never.
-    pub until: Option<Until>,
-}
-
 /// `type = "kafka"` of a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaSink {
@@ -40,23 +27,6 @@ pub struct KafkaSink {
     pub transaction_timeout: Option<Duration>,
     /// How batches are compressed on the wire.
     pub compression: Compression,
-}
-
-/// Where a source begins when no checkpoint says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// At the first record there is.
-    #[default]
-    Earliest,
-    /// Behind the last one.
-    Latest,
-}
-
-/// Where a bounded read ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// At what is there at the first start; fixed by the first commit.
-    Latest,
 }
 
 /// Compression of produced batches.

@@ -3,6 +3,7 @@
 
 mod ends;
 mod kafka;
+mod kafka_source;
 mod node;
 mod secret;
 mod time;
@@ -12,7 +13,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use ends::{FilePath, GeneratorSource, Sink, SinkKind, Source, SourceKind};
-pub use kafka::{Compression, KafkaClient, KafkaSink, KafkaSource, Mechanism, Protocol, Security, Start, Until};
+pub use kafka::{Compression, KafkaClient, KafkaSink, Mechanism, Protocol, Security};
+pub use kafka_source::{DISCOVERY, KafkaSource, Offsets, Otherwise, Partition, Removed, Start, Topics, Until};
 pub use node::{Edge, Exchange, Input, Key, Limits, MEMORY_BYTES_MAX, Node, OnError, OperatorRef, RECORD_BYTES_MAX};
 pub use secret::Secret;
 pub use time::{EventTime, Unit, WatermarkSettings};

@@ -1,7 +1,10 @@
 //! The connector against a real broker (`WEIR_TEST_BROKERS`, see `tests/kafka/`). What librdkafka's mock can prove is in
 //! `mock_tests`. Each test has topics and a pipeline of its own.
 
+mod assignments;
+mod bounds;
 mod owners;
+mod plain;
 mod reads;
 mod refusals;
 mod writes;
@@ -21,7 +24,6 @@ use weir_core::record::Batch;
 use super::admin::Admin;
 use super::client::{Client, Role};
 use super::native::PartitionList;
-use super::settings::Source as SourceSettings;
 use super::*;
 use crate::connector::{Authority, Outcome, Polled, Sink, Source, Waker};
 
@@ -154,14 +156,7 @@ fn write(sink: &mut KafkaSink, rows: &Batch) {
 }
 
 fn source_settings(topic: &str) -> SourceSettings {
-    SourceSettings {
-        cluster: cluster(),
-        pipeline: "reader".into(),
-        topics: Topics::Named(vec![topic.into()]),
-        start: Start::Earliest,
-        until: None,
-        share: Share::ALL,
-    }
+    SourceSettings::new(cluster(), "reader", Topics::Named(vec![topic.into()]))
 }
 
 /// Reads a topic to its present end.
