@@ -24,6 +24,7 @@ PROOF := flink:: ip_count_kafka:: txn_timeout:: local:: parallel:: random_graph:
 
 nightly: ## The tests of docs/semantics.md, section 5, and of the crash points, 20 times (RUNS=n) with other seeds
 	@WEIR_RUNS=$(or $(RUNS),20) .ci/test --test it $(or $(T),$(PROOF))
+	@$(if $(T),true,WEIR_TEST_KEYS=10000000 .ci/test --test it spill::ten_times_the_memory)
 
 kill-kafka: ## ip-count on Kafka over 20 million records (RECORDS=n), killed with SIGKILL 50 times (KILLS=n)
 	@KILLS=$(or $(KILLS),50) RECORDS=$(or $(RECORDS),20000000) .ci/test --test it \

@@ -57,11 +57,9 @@ impl Passage {
     pub(super) fn passed(seen: Option<Passage>, epoch: Epoch) -> Passed {
         let now = clock::now();
         match seen.filter(|known| known.epoch == epoch) {
-            Some(Passage { first, last, blocked, pause, .. }) => Passed {
-                arrived: first,
-                alignment: blocked.map_or(Duration::ZERO, |since| last - since),
-                pause,
-            },
+            Some(Passage { first, last, blocked, pause, .. }) => {
+                Passed { arrived: first, alignment: blocked.map_or(Duration::ZERO, |since| last - since), pause }
+            }
             None => Passed { arrived: now, alignment: Duration::ZERO, pause: Duration::ZERO },
         }
     }

@@ -18,6 +18,7 @@ use super::passage::{Passage, Passed};
 use super::ring::{Element, RingReader};
 use super::source::{SourceNode, Stepped};
 use super::stopwatch::{Owner, Stopwatch};
+use crate::clock;
 use crate::state::SealedState;
 
 /// Bytes that may wait for room before timers stop firing.

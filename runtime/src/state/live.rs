@@ -74,7 +74,7 @@ impl Live {
         entry: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let guard = self.read();
-        scan(guard.as_ref().ok_or_else(closed)?, prefix, entry)
+        scan(guard.as_ref().ok_or_else(closed)?, ReadOptions::default(), prefix, entry)
     }
 }
 
@@ -94,10 +94,10 @@ fn closed() -> Error {
 /// Hands on every entry of a database whose key starts with `prefix`, in order.
 pub(super) fn scan(
     db: &DB,
+    mut read: ReadOptions,
     prefix: &[u8],
     mut entry: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut read = ReadOptions::default();
     if let Some(end) = behind(prefix) {
         read.set_iterate_upper_bound(end);
     }
@@ -108,6 +108,14 @@ pub(super) fn scan(
         cursor.next();
     }
     cursor.status().map_err(|e| failed_live("reading", db.path(), e))
+}
+
+/// For reading much, once.
+pub(super) fn in_bulk() -> ReadOptions {
+    let mut read = ReadOptions::default();
+    read.fill_cache(false);
+    read.set_readahead_size(2 << 20);
+    read
 }
 
 /// The first key behind all that start with `prefix`; `None` if there is none.

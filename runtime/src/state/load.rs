@@ -41,7 +41,7 @@ impl KeyedState {
         let mut prefix = Vec::new();
         key::value(&mut prefix, group, self.timers_id, &[]);
         let (mut hashes, mut keys, mut timers) = (Vec::new(), Column::default(), Vec::new());
-        live::scan(db, &prefix, |bytes, _| {
+        live::scan(db, live::in_bulk(), &prefix, |bytes, _| {
             let (key, _, _) = key::split_timer(key::split(bytes)?.2)?;
             hashes.push(hash(&key));
             keys.push(Some(&key));

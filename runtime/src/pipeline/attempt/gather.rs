@@ -93,9 +93,13 @@ fn merge_positions(entry: std::collections::btree_map::Entry<'_, Name, SourcePos
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use weir_core::checkpoint::manifest::SplitPosition;
 
     use super::*;
+    use crate::clock;
+    use crate::dataflow::Passed;
 
     fn snapshot(splits: &[&str], watermark: i64) -> TaskSnapshot {
         let split = |name: &&str| SplitPosition {
@@ -107,7 +111,15 @@ mod tests {
         };
         let splits = splits.iter().map(split).collect();
         let positions = SourcePositions { identity: "kafka:t".to_owned(), splits, watermark };
-        TaskSnapshot { sources: [(Name::new("in").unwrap(), positions)].into(), ..TaskSnapshot::default() }
+        TaskSnapshot {
+            task: 0,
+            sources: [(Name::new("in").unwrap(), positions)].into(),
+            nodes: Vec::new(),
+            parts: Vec::new(),
+            passed: Passed { arrived: clock::now(), alignment: Duration::ZERO, pause: Duration::ZERO },
+            records: 0,
+            state_bytes: 0,
+        }
     }
 
     #[test]
@@ -115,9 +127,9 @@ mod tests {
         let mut gathered = Gathered { tasks: 4, ..Gathered::default() };
         let epoch = Epoch(1);
         for (splits, watermark) in [(&[][..], i64::MIN), (&["t/1"], 70), (&["t/0", "t/2"], 50)] {
-            assert_eq!(gathered.add(epoch, snapshot(splits, watermark)), None);
+            assert!(!gathered.add(epoch, snapshot(splits, watermark)));
         }
-        gathered.add(epoch, snapshot(&[], i64::MIN)).expect("the last of them");
+        assert!(gathered.add(epoch, snapshot(&[], i64::MIN)), "the last of them");
         let source = gathered.take(epoch).unwrap().sources.into_values().next().unwrap();
         assert_eq!(source.watermark, 50);
         assert_eq!(source.splits.iter().map(|s| s.split.as_str()).collect::<Vec<_>>(), ["t/1", "t/0", "t/2"]);

@@ -257,7 +257,7 @@ fn load_group(
 ) -> Result<(), Error> {
     // Entries come sorted by state: mostly the node of the entry before is asked.
     let mut at = 0;
-    live::scan(db, &group.0.to_be_bytes(), |key, value| {
+    live::scan(db, live::in_bulk(), &group.0.to_be_bytes(), |key, value| {
         let (_, id, _) = key::split(key)?;
         if !nodes.get(at).is_some_and(|n| n.owns(group, id)) {
             let Some(owner) = nodes.iter().position(|n| n.owns(group, id)) else {
