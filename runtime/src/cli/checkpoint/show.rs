@@ -4,6 +4,7 @@
 use std::fmt::Display;
 
 use serde_json::{Value, json};
+use weir_core::ids::Name;
 
 use super::super::client::{Client, No, Where};
 use super::super::{Exit, Format};
@@ -34,7 +35,7 @@ pub(super) fn run(show: &Show) -> Result<Exit, Exit> {
     match (show.format, &show.id) {
         (Format::Json, Some(_)) => println!("{found:#}"),
         (Format::Json, None) => println!("{:#}", found["items"]),
-        (Format::Text, Some(_)) => print_one(&found),
+        (Format::Text, Some(_)) => print_one(&client.name, &found),
         (Format::Text, None) => print_all(&found["items"]),
     }
     Ok(Exit::Ok)
@@ -116,8 +117,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
 }
 
-fn print_one(it: &Value) {
-    println!("{} {} is {}", text(&it["kind"]), text(&it["id"]), text(&it["status"]));
+fn print_one(pipeline: &Name, it: &Value) {
+    println!("{} {} of {pipeline} is {}", text(&it["kind"]), text(&it["id"]), text(&it["status"]));
     if let Some(at) = it["completed_at"].as_str() {
         println!("completed  {at}");
     }

@@ -111,13 +111,15 @@ fn the_documentation_has_every_key_with_its_default() {
         let heading = heading(table, key);
         let (_, section) = docs.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading:?}"));
         let section = section.split("\n## ").next().unwrap_or_default();
-        let inner = table.rsplit_once(".*.").map_or(table, |(_, inner)| inner);
+        let inner = table.rsplit('.').next().unwrap_or_default();
+        let path = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+        // A key of its own, one of an inner table, a table's heading, one that an example shows, and a table by a key in it.
         let forms = [
             format!("`{key}`"),
             format!("`{inner}.{key}`"),
-            format!("[{key}.NAME]"),
+            format!("[{path}"),
             format!("{key} = "),
-            format!("[{table}.{key}]"),
+            format!("`{key}."),
         ];
         let found: Vec<&str> = section.lines().filter(|line| forms.iter().any(|form| line.contains(form))).collect();
         assert!(!found.is_empty(), "docs/pipeline.md does not have {table}.{key} under {heading}");
