@@ -300,7 +300,7 @@ impl Opened {
     }
 
     /// Refuses a state that its operator cannot read, and by name what the pipeline has no place for, unless that is left out.
-    pub fn check_states(&self, path: &Path, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
+    pub fn check_names(&self, path: &Path, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
         state_ids(checked, Some(&self.manifest))
             .map_err(|failure| Error::States { path: path.to_owned(), why: failure.why })?;
         if allows_non_restored {
