@@ -36,10 +36,10 @@ transaction = { timeout = "2m" }
 /// A source and a sink around what a test adds.
 const ENDS: &str = "version = 1\nname = \"p\"\n[defaults.kafka]\nbrokers = \"b:9092\"\n[sources.in]\ntype = \"generator\"\ntemplate = \"x\"\n[sinks.out]\ntype = \"discard\"\ninputs = [\"in\"]\n";
 
-fn files(path: &Path) -> std::io::Result<String> {
+fn files(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("/pipelines/secret") | Some("/run/secret") => Ok("hunter2\n".to_string()),
-        _ => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     }
 }
 
@@ -421,13 +421,13 @@ fn a_default_of_the_cluster_is_for_all_ends() {
 #[test]
 fn files_are_loaded_with_their_folder() {
     let folder = std::env::temp_dir().join(format!("weir-settings-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    fs::create_dir_all(&folder).expect("a temporary folder");
     let path = folder.join("p.toml");
-    std::fs::write(&path, GOOD).expect("writes");
+    fs::write(&path, GOOD).expect("writes");
     let loaded = load(&path, &variable).unwrap_or_else(|e| panic!("{e}"));
     let OperatorRef::Path(operator) = &loaded.spec.nodes[0].operator else { panic!("it is a path") };
     assert_eq!(operator.resolved, folder.join("target/weir/ip_count.wasm"));
-    std::fs::write(&path, b"\xff").expect("writes");
+    fs::write(&path, b"\xff").expect("writes");
     for (path, message) in [
         (path.clone(), "is not UTF-8 text"),
         (folder.clone(), "is a folder"),
@@ -436,5 +436,5 @@ fn files_are_loaded_with_their_folder() {
         let error = load(&path, &variable).expect_err("it cannot be read").to_string();
         assert!(error.contains(message), "{error}");
     }
-    std::fs::remove_dir_all(&folder).expect("removes what it made");
+    fs::remove_dir_all(&folder).expect("removes what it made");
 }
