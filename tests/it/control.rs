@@ -116,6 +116,20 @@ fn savepoint_is_a_copy_of_its_own_that_no_later_checkpoint_takes_away() {
 }
 
 #[test]
+fn savepoint_asked_for_detached_is_there_later() {
+    let place = place("50ms");
+    let process = started(&place);
+    let asked = weir(&place, &["savepoint", "kept", "--state", "state", "--to", "mine", "--detach"]).expect_success();
+    assert_eq!(words(&asked), "", "{asked}");
+    wait_until(SOON, "the savepoint is whole", || {
+        let savepoints = fs::read_dir(place.path("mine")).into_iter().flatten().flatten();
+        savepoints.into_iter().any(|savepoint| savepoint.path().join("manifest").is_file())
+    });
+    process.wait(SOON).expect_success();
+    assert_eq!(sorted(place.rows("out")), truth());
+}
+
+#[test]
 fn savepoint_that_cannot_be_written_is_told_and_the_pipeline_goes_on() {
     let place = place("50ms");
     place.write("in the way", "");

@@ -77,6 +77,18 @@ fn every_file_says_what_it_owns() {
 }
 
 #[test]
+fn every_test_that_the_table_of_semantics_names_exists() {
+    let page = fs::read_to_string(repository().join("docs/semantics.md")).unwrap();
+    let files = ["runtime", "guest-sdk", "tests"].into_iter().flat_map(sources);
+    let code: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
+    let named = page.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::"));
+    // Its preface says how they are named.
+    let named = named.filter(|name| *name != ("file", "test"));
+    let gone: Vec<_> = named.filter(|(_, test)| !code.contains(&format!("fn {test}("))).collect();
+    assert!(gone.is_empty(), "{gone:#?}");
+}
+
+#[test]
 fn building_and_testing_ask_the_same_features_of_dependencies() {
     let manifest = |folder: &str| -> toml::Table {
         let text = fs::read_to_string(repository().join(folder).join("Cargo.toml")).unwrap();

@@ -177,7 +177,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 fn open_origin(folder: &Path, checked: &Checked, allows_non_restored: bool) -> Result<Opened, savepoint::Error> {
     let opened = Opened::open(folder, &checked.pipeline.name)?;
-    opened.check_states(folder, checked, allows_non_restored)?;
+    opened.check_names(folder, checked, allows_non_restored)?;
     Ok(opened)
 }
 

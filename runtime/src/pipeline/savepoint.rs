@@ -310,7 +310,7 @@ impl Opened {
 
     /// Refuses a state that its operator cannot read, names that the savepoint lacks, and by name what the pipeline has no
     /// place for, unless that is left out.
-    pub fn check_states(&self, path: &Path, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
+    pub fn check_names(&self, path: &Path, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
         let mut manifest = self.manifest.clone();
         renames::apply(&mut manifest, &checked.pipeline)
             .map_err(|why| Error::PreviousName { path: path.to_owned(), why })?;

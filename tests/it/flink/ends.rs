@@ -36,19 +36,18 @@ fn bounded_input_is_committed_to_its_last_row_without_any_interval() {
 /// `CheckpointAfterAllTasksFinishedITCase#testRestoreAfterSomeTasksFinished`.
 #[test]
 fn savepoint_behind_the_end_of_one_source_is_restored_and_that_source_emits_nothing_more() {
-    let place = Place::over(&file(40));
+    let place = Place::over(&file(20));
     let process = place.run().spawn();
     let ask = |command: &[&str]| Weir::new(command).directory(place.path("")).finish(SOON);
     // The short one is through at once.
-    let manifest = wait_for(SOON, "a savepoint in which the short one has ended and the long one has not", || {
-        let said = ask(&["savepoint", "ends", "--state", "state", "--to", "mine"]);
-        let path = PathBuf::from(said.stdout.trim_end());
-        let manifest: Value = serde_json::from_slice(&fs::read(path.join("manifest")).ok()?).unwrap();
-        let at = |source: &str| manifest["sources"][source]["splits"][0]["position"].as_u64().unwrap() as usize;
-        let found = (at("short") == SHORT && (1..LONG).contains(&at("long"))).then(|| (path.clone(), at("long")));
-        found
-    });
-    let (savepoint, read) = manifest;
+    let (savepoint, read) =
+        wait_for(SOON, "a savepoint in which the short one has ended and the long one has not", || {
+            let said = ask(&["savepoint", "ends", "--state", "state", "--to", "mine"]);
+            let path = PathBuf::from(said.stdout.trim_end());
+            let manifest: Value = serde_json::from_slice(&fs::read(path.join("manifest")).ok()?).unwrap();
+            let at = |source: &str| manifest["sources"][source]["splits"][0]["position"].as_u64().unwrap() as usize;
+            (at("short") == SHORT && (1..LONG).contains(&at("long"))).then(|| (path.clone(), at("long")))
+        });
     process.kill_and_wait();
     fs::remove_dir_all(place.path("state")).unwrap();
     fs::rename(place.path("out"), place.path("before")).unwrap();

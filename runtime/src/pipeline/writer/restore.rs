@@ -22,6 +22,9 @@ use crate::state::{Database, KeyedState, Kind, Live, Restoring, StateSpec};
 /// How a node's timers are called among its states. No declared state can have this name.
 pub(in crate::pipeline) const TIMERS: &str = "@timers";
 
+/// The id of the timers of an operator that has none: no entry has it.
+const NO_TIMERS: u16 = u16::MAX;
+
 /// State ids per node: what the manifest maps, append-only.
 pub(in crate::pipeline) type StateIds = BTreeMap<Name, BTreeMap<String, StateId>>;
 
@@ -142,7 +145,9 @@ pub(in crate::pipeline) fn state_ids(checked: &Checked, manifest: Option<&Manife
     for (node, operator) in &checked.operators {
         let known = ids.entry(node.clone()).or_default();
         let declared = operator.descriptor().states.iter().map(|s| (s.name.as_str(), s.kind.as_str(), s.version));
-        for (name, kind, version) in declared.chain([(TIMERS, "timers", 1)]) {
+        // A node without any state is not named where a later pipeline has no place for it.
+        let timers = operator.descriptor().calls("timers").then_some((TIMERS, "timers", 1));
+        for (name, kind, version) in declared.chain(timers) {
             match known.get(name) {
                 None => {
                     let id = next.ok_or_else(|| Failure {
@@ -150,7 +155,7 @@ pub(in crate::pipeline) fn state_ids(checked: &Checked, manifest: Option<&Manife
                         why: "the pipeline has had 65,536 states: no id is left for another".to_owned(),
                     })?;
                     known.insert(name.to_owned(), StateId { id, kind: kind.to_owned(), version });
-                    next = id.checked_add(1);
+                    next = id.checked_add(1).filter(|next| *next != NO_TIMERS);
                 }
                 Some(state) if state.kind == kind && state.version == version => {}
                 Some(state) => {
@@ -178,5 +183,6 @@ pub(in crate::pipeline) fn keyed_state(
         version: state.version,
         id: id(&state.name),
     };
-    KeyedState::of_groups(descriptor.states.iter().map(spec).collect(), id(TIMERS), groups)
+    let timers = if descriptor.calls("timers") { id(TIMERS) } else { NO_TIMERS };
+    KeyedState::of_groups(descriptor.states.iter().map(spec).collect(), timers, groups)
 }
