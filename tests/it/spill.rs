@@ -63,7 +63,7 @@ fn digest(place: &Place) -> [(u64, u64); 2] {
         parts.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
         parts.sort();
         let lines = parts.iter().flat_map(|part| BufReader::new(File::open(part).unwrap()).lines());
-        lines.fold((0, 0), |(count, digest), line| {
+        lines.fold((0, 0), |(count, digest): (u64, u64), line| {
             let line = hash(line.unwrap().as_bytes());
             let digest = if sink == "chain" { digest.rotate_left(5) ^ line } else { digest.wrapping_add(line) };
             (count + 1, digest)

@@ -218,7 +218,7 @@ fn file_that_was_replaced_is_refused_though_it_is_not_shorter() {
         "version = 1\nname = \"kept\"\n[checkpoint]\ninterval = \"20ms\"\n[sources.lines]\ntype = \"file\"\n\
          path = \"in.jsonl\"\n[sinks.out]\ntype = \"file\"\ninputs = [\"lines\"]\npath = \"out\"\n",
     );
-    place.run().crash_at("epoch.advanced", 2).finish(SOON).expect(Exit::KILLED);
+    place.run().crash_at("epoch.advanced", 1).finish(SOON).expect(Exit::KILLED);
     assert!(place.rows("out").len() < lines.len(), "it was killed on the way");
     place.write("in.jsonl", text.replace("\"n\"", "\"N\""));
     expect_refused(&place, "`lines`: ./in.jsonl is not the file that was read up to byte ");

@@ -135,7 +135,12 @@ impl Broker {
     pub fn ends(&self, topic: &str, isolation: Isolation) -> Vec<i64> {
         let consumer = self.consumer(isolation);
         let partitions = partition_count(&consumer, topic).unwrap_or_else(|| panic!("no topic {topic}"));
-        let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).expect("the broker answers").1;
+        // A topic that was made a moment ago may have no leader yet.
+        let end = |partition| {
+            wait_for(PATIENCE, "the broker says where a partition ends", || {
+                Some(consumer.fetch_watermarks(topic, partition, PATIENCE).ok()?.1)
+            })
+        };
         (0..partitions).map(end).collect()
     }
 
