@@ -32,4 +32,6 @@ pub use source::{SourceNode, SourceSettings};
 pub use task::{Edge, Task, TaskSnapshot};
 
 #[cfg(test)]
+mod source_tests;
+#[cfg(test)]
 mod tests;

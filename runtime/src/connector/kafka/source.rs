@@ -16,7 +16,7 @@ use super::fetcher::Fetcher;
 use super::headers;
 use super::native::PartitionList;
 use super::splits::{self, Split};
-use crate::connector::{Error, Polled, Source, SplitStatus};
+use crate::connector::{Error, Polled, Source, SplitStatus, Waker};
 
 /// Rows that one poll hands out at most.
 const ROWS_MAX: usize = 1_000;
@@ -76,7 +76,7 @@ impl KafkaSource {
     /// behind it: a snapshot without the new split has none of its rows, and one with it knows how far they were read.
     fn assign(&mut self, Assignment { splits, client }: Assignment) -> Result<(), Error> {
         self.splits.extend(splits);
-        let fetcher = Fetcher::open(client, &self.splits, self.fetcher.waker().clone(), self.fetcher.times())?;
+        let fetcher = Fetcher::open(client, &self.splits, Waker::clone(self.fetcher.waker()), self.fetcher.times())?;
         let old = std::mem::replace(&mut self.fetcher, fetcher);
         self.last = None;
         // Where nobody takes it, it is closed here.

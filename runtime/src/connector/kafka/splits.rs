@@ -90,8 +90,8 @@ impl Splits<'_> {
                 Error::Halt(format!("the snapshot has a position in `{}`, no partition", split.split))
             })?;
             known.insert(partition.clone());
-            let is_there = unknown.remove(&partition);
-            if !is_there || !self.selection.selects(&partition) {
+            // Only what is asked for was looked for.
+            if !unknown.remove(&partition) {
                 self.without(&partition, split.position)?;
                 continue;
             }
