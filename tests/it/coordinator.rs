@@ -166,7 +166,7 @@ fn checkpoint_that_expires_names_who_held_it_up_and_a_later_one_covers_it() {
 
 #[test]
 fn show_says_of_each_checkpoint_and_subtask_what_it_took() {
-    let place = Place::of_ledger("50ms", 12_000, 4_000);
+    let place = Place::of_ledger("50ms", 80_000, 4_000);
     let mut process = place.run().argument("--listen").argument("127.0.0.1:0").spawn();
     let line = process.wait_for_line(SOON, "metrics and probes on");
     let address = line.rsplit_once("http://").unwrap().1.to_owned();
@@ -266,7 +266,7 @@ fn deleting_any_checkpoint_never_hurts_another_and_the_newest_commit_stays() {
 
 #[test]
 fn running_pipeline_deletes_its_old_checkpoints_itself_and_goes_on() {
-    let place = Place::of_ledger("10m", 12_000, 4_000);
+    let place = Place::of_ledger("10m", 24_000, 4_000);
     let mut process = place.run().argument("--listen").argument("127.0.0.1:0").spawn();
     let line = process.wait_for_line(SOON, "metrics and probes on");
     let address = line.rsplit_once("http://").unwrap().1.to_owned();
@@ -292,7 +292,7 @@ fn running_pipeline_deletes_its_old_checkpoints_itself_and_goes_on() {
     process.kill9();
     process.wait(SOON);
     place.finish().expect_success();
-    let truth = Place::of_ledger("10m", 12_000, 1_000_000);
+    let truth = Place::of_ledger("10m", 24_000, 1_000_000);
     truth.finish().expect_success();
     assert!(sorted(&place) == sorted(&truth), "the rows of a run without failure");
 }
