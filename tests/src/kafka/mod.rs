@@ -137,7 +137,7 @@ impl Broker {
         let partitions = partition_count(&consumer, topic).unwrap_or_else(|| panic!("no topic {topic}"));
         // A topic that was made a moment ago may have no leader yet.
         let end = |partition| {
-            wait_for(PATIENCE, "the broker says where a partition ends", || {
+            crate::wait::wait_for(PATIENCE, "the broker says where a partition ends", || {
                 Some(consumer.fetch_watermarks(topic, partition, PATIENCE).ok()?.1)
             })
         };
