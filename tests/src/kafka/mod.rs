@@ -123,7 +123,11 @@ impl Broker {
     pub fn ends(&self, topic: &str, isolation: Isolation) -> Vec<i64> {
         let consumer = self.consumer(isolation);
         let partitions = partition_count(&consumer, topic).unwrap_or_else(|| panic!("no topic {topic}"));
-        let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).expect("the broker answers").1;
+        // A topic that was just made has no leader for a moment.
+        let end = |partition| {
+            let ends = || consumer.fetch_watermarks(topic, partition, PATIENCE).ok();
+            crate::wait::wait_for(PATIENCE, "the broker answers", ends).1
+        };
         (0..partitions).map(end).collect()
     }
 
