@@ -84,7 +84,9 @@ fn every_test_that_the_table_of_semantics_names_exists() {
     let named = page.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::"));
     // Its preface says how they are named.
     let named = named.filter(|name| *name != ("file", "test"));
-    let gone: Vec<_> = named.filter(|(_, test)| !code.contains(&format!("fn {test}("))).collect();
+    // Several of one beginning are named by it.
+    let begins = |test: &str| test.strip_suffix('*').map_or_else(|| format!("fn {test}("), |all| format!("fn {all}"));
+    let gone: Vec<_> = named.filter(|(_, test)| !code.contains(&begins(test))).collect();
     assert!(gone.is_empty(), "{gone:#?}");
 }
 

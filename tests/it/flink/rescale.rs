@@ -21,11 +21,11 @@ fn file(subtasks: u32, rate: u32) -> Draft {
     draft.file_sink("out", &["ledger.out"]).file_sink("timers", &["ledger.fired"])
 }
 
-/// Stopped with a savepoint after some two thirds; nothing but the savepoint and the output stays.
+/// Stopped with a savepoint after some third; nothing but the savepoint and the output stays.
 fn stopped(subtasks: u32) -> (Place, PathBuf) {
-    let place = Place::over(&file(subtasks, 1_000));
+    let place = Place::over(&file(subtasks, 300));
     let process = place.run().spawn();
-    wait_until(SOON, "a thousand rows", || place.rows("out").len() > 900);
+    wait_until(SOON, "some hundred rows", || place.rows("out").len() > 400);
     let stop = ["stop", "wide", "--state", "state", "--savepoint", "--to", "mine"];
     let said = Weir::new(stop).directory(place.path("")).finish(SOON).expect_success();
     process.wait(SOON).expect_success();

@@ -135,11 +135,10 @@ impl Broker {
     pub fn ends(&self, topic: &str, isolation: Isolation) -> Vec<i64> {
         let consumer = self.consumer(isolation);
         let partitions = partition_count(&consumer, topic).unwrap_or_else(|| panic!("no topic {topic}"));
-        // A topic that was made a moment ago may have no leader yet.
+        // A topic that was just made has no leader for a moment.
         let end = |partition| {
-            crate::wait::wait_for(PATIENCE, "the broker says where a partition ends", || {
-                Some(consumer.fetch_watermarks(topic, partition, PATIENCE).ok()?.1)
-            })
+            let ends = || consumer.fetch_watermarks(topic, partition, PATIENCE).ok();
+            crate::wait::wait_for(PATIENCE, "the broker answers", ends).1
         };
         (0..partitions).map(end).collect()
     }
