@@ -15,7 +15,7 @@ use super::sealed::SealedState;
 /// How far ahead of its turn the lines of an entry are asked for.
 const AHEAD: usize = 8;
 /// Entries between two questions for the time.
-const STRIDE: usize = if cfg!(test) { 1 } else { 64 };
+const STRIDE: usize = if cfg!(test) { 1 } else { 16 };
 
 impl KeyedState {
     /// A barrier: what was written until now is one generation, what is written from now on another. Between calls. Order:
