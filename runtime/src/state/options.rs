@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
 
 use super::Error;
 
@@ -17,13 +17,22 @@ const FILTER_BITS: f64 = 10.0;
 /// hold; making that costs some nanoseconds a key.
 pub(super) fn options(filter: bool) -> Options {
     let mut table = BlockBasedOptions::default();
-    table.set_block_size(16 << 10);
     table.set_format_version(6);
     table.set_block_cache(&CACHE);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    if filter {
-        table.set_bloom_filter(FILTER_BITS, false);
+    // In pieces of some kilobytes: one of megabytes fits into no shard of the cache, and would be read for each look-up.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_metadata_block_size(4 << 10);
+    table.set_pin_top_level_index_and_filter(true);
+    match filter {
+        true => {
+            table.set_bloom_filter(FILTER_BITS, false);
+            table.set_partition_filters(true);
+            // For one key of it a block is read, checked and decompressed whole.
+            table.set_block_size(4 << 10);
+        }
+        false => table.set_block_size(16 << 10),
     }
     let mut options = Options::default();
     options.create_if_missing(true);
