@@ -149,7 +149,7 @@ fn keys() {
     compare([
         ("     10,000 keys", Scene::random(10_000), 20_000_000),
         (" 10,000,000 keys", Scene::random(10_000_000), 60_000_000),
-        (" 10,000,000 keys in 256 MiB", Scene::random(10_000_000).memory("256MiB"), 20_000_000),
+        (" 10,000,000 keys in 256 MiB", Scene::random(10_000_000).memory("256MiB"), 8_000_000),
     ]);
 }
 

@@ -31,12 +31,7 @@ impl OperatorNode {
                 .map_err(|failure| self.failed("on-watermark", &failure))?;
             self.deliver(None, emit)?;
         }
-        let state = self.instance.state();
-        self.metrics.state_bytes.set(state.bytes() as u64);
-        self.metrics.timers.set(state.timers_pending() as u64);
-        let spilled = state.spilled();
-        self.metrics.state_evicted.set(spilled.evicted);
-        self.metrics.state_missed.set(spilled.missed);
+        self.show_state();
         self.firing = None;
         self.emit_mark(Mark::Watermark(to), emit)
     }

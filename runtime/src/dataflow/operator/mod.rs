@@ -199,7 +199,7 @@ impl OperatorNode {
                 // Order: the barrier goes on before the own snapshot, so that the nodes behind align while this one copies.
                 self.emit_mark(Mark::Barrier(epoch), emit)?;
                 let node = NodeSnapshot { states: Default::default(), watermark: self.gate.watermark() };
-                self.metrics.state_bytes.set(self.instance.state().bytes() as u64);
+                self.show_state();
                 self.instance.state().close_generation(epoch);
                 (self.cut, self.copying) = (Some((epoch, node)), true);
                 crate::crash::point("state.sealed");
@@ -208,6 +208,16 @@ impl OperatorNode {
             Event::Cancelled(epoch) => self.emit_mark(Mark::Cancel(epoch), emit),
             Event::Ended => self.on_end(emit),
         }
+    }
+
+    /// What the metrics say of its state: at watermarks and at barriers.
+    fn show_state(&mut self) {
+        let state = self.instance.state();
+        self.metrics.state_bytes.set(state.bytes() as u64);
+        self.metrics.timers.set(state.timers_pending() as u64);
+        let spilled = state.spilled();
+        self.metrics.state_evicted.set(spilled.evicted);
+        self.metrics.state_missed.set(spilled.missed);
     }
 
     fn emit_mark(&mut self, mark: Mark, emit: &mut Emit<'_>) -> Result<(), Error> {
