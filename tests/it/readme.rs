@@ -25,7 +25,13 @@ const EXAMPLE: &str = "examples/ip-count/README.md";
 #[test]
 fn every_block_of_commands_is_run_by_a_test_here() {
     let headings = |file| blocks(file, "sh").into_iter().map(|block| block.heading).collect::<Vec<_>>();
-    let main = ["Two commands", "From Kafka to Kafka", "Write your own operator", "Upload it over HTTP"];
+    let main = [
+        "Two commands",
+        "From Kafka to Kafka",
+        "Keep it, and go on in another shape",
+        "Write your own operator",
+        "Upload it over HTTP",
+    ];
     assert_eq!(headings(MAIN), main);
     assert_eq!(headings(EXAMPLE), ["Run it", "Run it", "On Kafka"]);
 }
@@ -59,6 +65,25 @@ fn from_kafka_to_kafka_with_a_kill_in_between() {
     // A window fires again with a higher count: the same count twice is a row that was doubled.
     let different: BTreeSet<String> = shown.iter().map(Value::to_string).collect();
     assert_eq!(different.len(), shown.len(), "rows that were doubled");
+}
+
+/// And what the two runs wrote together is what one run writes.
+#[test]
+fn kept_in_a_savepoint_and_gone_on_in_another_shape() {
+    let clone = Clone::new();
+    let said = clone.shell(&block(MAIN, "Keep it, and go on in another shape"), &[]).finish();
+    assert!(said.stdout.contains("4 subtasks: count"), "{said}");
+    let rows = |clone: &Clone| {
+        let parts = fs::read_dir(clone.path("examples/ip-count/out")).unwrap().map(|entry| entry.unwrap().path());
+        let parts = parts.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        let mut rows: Vec<String> =
+            parts.flat_map(|part| rows(&fs::read_to_string(part).unwrap())).map(|row| row.to_string()).collect();
+        rows.sort();
+        rows
+    };
+    let whole = Clone::new();
+    whole.shell("weir build examples/ip-count\nweir run examples/ip-count/local.toml", &[]).finish();
+    assert!(rows(&clone) == rows(&whole), "{} and {} rows", rows(&clone).len(), rows(&whole).len());
 }
 
 #[test]
