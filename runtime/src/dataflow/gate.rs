@@ -134,8 +134,11 @@ impl Gate {
             // alignment.
             Mark::EndOfInput => {
                 self.ended[channel] = true;
-                let all = self.ended.iter().all(|ended| *ended);
-                return Ok(if all { vec![Event::Ended] } else { Vec::new() });
+                // A node that was restored behind the end of its input has nothing to say but this: its watermark does not
+                // move any more. Without it the channel would hold back the watermark for ever.
+                let mut events = merged(self.watermarks.on_end(channel));
+                events.extend(self.has_ended().then_some(Event::Ended));
+                return Ok(events);
             }
         };
         Ok(events(actions.map_err(|e| Error::Bug(e.to_string()))?))

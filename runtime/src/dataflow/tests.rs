@@ -10,7 +10,7 @@ use weir_core::checkpoint::manifest::StagedPart;
 use weir_core::ids::{Epoch, Name};
 use weir_core::record::{Batch, Mark};
 
-use super::gate::Flow;
+use super::gate::{Event, Flow, Gate};
 use super::{BarrierMode, NodeKind, NodeMetrics, OnError, Packet, SinkNode};
 use crate::connector::{Error, Sink};
 
@@ -211,4 +211,14 @@ fn a_barrier_that_comes_after_its_release_holds_no_rows() {
         barrier(node, 1, 2);
     };
     assert_eq!(told(BarrierMode::Align, script), ["release 1", "barrier 1", "release 1", "behind", "barrier 2"]);
+}
+
+/// Found by a random graph: two of three sources had ended before the checkpoint. Restored, the node behind them stood at the
+/// end of time already and said nothing but that it had ended, and the node behind that never fired its timers.
+#[test]
+fn a_channel_that_ends_without_another_word_holds_no_watermark_back() {
+    let mut gate = Gate::new(2, BarrierMode::Align, 1_000);
+    assert_eq!(gate.on_mark(0, Mark::EndOfInput).unwrap(), []);
+    assert_eq!(gate.on_mark(1, Mark::Watermark(2_000)).unwrap(), [Event::Watermark(2_000)]);
+    assert_eq!(gate.on_mark(1, Mark::EndOfInput).unwrap(), [Event::Watermark(i64::MAX), Event::Ended]);
 }
