@@ -1,6 +1,7 @@
 //! The data path: shards, one thread each, run chains of nodes to completion, batch after batch, without a lock or an
-//! allocation per record; between chains rows move in bounded rings. Sources cut batches where the watermark crosses a tick; operators call their guest once a batch;
-//! sinks take columns. Marks travel in order with the batches. Decides nothing about checkpoints: it answers commands.
+//! allocation per record; between chains rows move in bounded rings. Sources cut batches where the watermark crosses a
+//! tick; operators call their guest once a batch; sinks take columns. Marks travel in order with the batches. Decides
+//! nothing about checkpoints: it answers commands.
 
 mod error;
 mod gate;

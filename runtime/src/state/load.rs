@@ -1,4 +1,4 @@
-//! Filling the working set at a restore, from entries of the database.
+//! Filling the working set from entries of the database: at a restore, and with what was evicted.
 
 use rocksdb::DB;
 use weir_core::key_group::{KeyGroup, hash};
@@ -16,7 +16,7 @@ impl KeyedState {
         self.groups.contains(&group.0) && (id == self.timers_id || self.states.iter().any(|s| s.spec.id == id))
     }
 
-    /// Takes one entry of the database. Only at a restore, before the first call.
+    /// Takes one entry of the database, of a key of which nothing has changed since. Between calls.
     pub fn load(&mut self, bytes: &[u8], value: &[u8]) -> Result<(), Error> {
         let (group, id, rest) = key::split(bytes)?;
         if id == self.timers_id {
