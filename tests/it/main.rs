@@ -29,6 +29,8 @@ mod sources;
 mod spill;
 mod state;
 mod terminal;
+mod terms;
 mod tidy;
 mod two_clusters;
 mod txn_timeout;
+mod watermarks;

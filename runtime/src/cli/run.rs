@@ -25,9 +25,10 @@ pub(super) struct Arguments {
     /// Metrics and probes on this address; port 0 takes a free one and prints it
     #[arg(long, value_name = "ADDRESS", value_parser = super::address)]
     listen: Option<String>,
-    /// Where to start: the newest commit, nothing (`empty`), or the folder of a savepoint or of a checkpoint
-    #[arg(long, value_name = "DIR|latest|empty", default_value = "latest")]
-    from: From,
+    /// Where to start: the newest commit (`latest`, the default), nothing (`empty`), or the folder of a savepoint or of a
+    /// checkpoint; a changed checkpoint.guarantee asks for it
+    #[arg(long, value_name = "DIR|latest|empty")]
+    from: Option<From>,
     /// With `--from empty`: forget the state that is there; with `--from DIR`: go back, though newer rows are committed
     #[arg(long)]
     rewind: bool,
@@ -67,7 +68,8 @@ impl std::str::FromStr for From {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    if arguments.rewind && matches!(arguments.from, From::Latest) {
+    let from = arguments.from.as_ref().unwrap_or(&From::Latest);
+    if arguments.rewind && *from == From::Latest {
         eprintln!(
             "error: --rewind goes with --from empty, to forget the state that is there, or with --from DIR, to go back"
         );
@@ -102,7 +104,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         }
     };
     // All of it is read before anything is made or locked.
-    let origin = match &arguments.from {
+    let origin = match from {
         From::Folder(folder) => match open_origin(folder, &checked, arguments.allow_non_restored) {
             Ok(origin) => Some(origin),
             Err(error) => {
@@ -125,7 +127,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     };
     job.budget = super::budget(arguments.state_memory);
     job.allows_non_restored = arguments.allow_non_restored;
-    let start = match arguments.from {
+    job.origin_is_given = arguments.from.is_some();
+    let start = match from {
         From::Latest => Start::Newest,
         From::Empty => Start::Empty { rewind: arguments.rewind },
         From::Folder(_) => job.start_from_origin(arguments.rewind),

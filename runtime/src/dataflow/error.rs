@@ -1,6 +1,7 @@
 //! Why a shard stopped. Each variant holds the facts that its message prints; the class decides what the pipeline does.
 
 use weir_core::ids::Name;
+use weir_core::record::Batch;
 
 use crate::connector;
 
@@ -71,4 +72,35 @@ pub enum OnError {
     Fail,
     /// The record is dropped and counted.
     Skip,
+}
+
+/// A bad record, with all that finds it again.
+pub(super) fn record_error(
+    (role, node): (&'static str, &Name),
+    batch: &Batch,
+    slot: usize,
+    key: Option<&[u8]>,
+    source: Option<&str>,
+    what: &str,
+) -> Error {
+    let origin = match (batch.origin(slot), source) {
+        (Some((partition, offset)), Some(source)) => format!("{source}/{partition}@{offset}"),
+        (Some((partition, offset)), None) => format!("{partition}@{offset}"),
+        (None, _) => format!("with time {}", batch.times.get(slot).copied().unwrap_or_default()),
+    };
+    Error::Record {
+        role,
+        node: node.clone(),
+        what: what.to_owned(),
+        origin,
+        key: show_key(key.or_else(|| batch.keys.get(slot))),
+    }
+}
+
+/// A key at the end of a message.
+pub(super) fn show_key(key: Option<&[u8]>) -> String {
+    key.map_or(String::new(), |key| {
+        let text = String::from_utf8_lossy(&key[..key.len().min(64)]);
+        format!(" key={text:?}")
+    })
 }

@@ -133,12 +133,16 @@ impl Gate {
             // A source that has ended goes on passing barriers until the final checkpoint, so its channel stays in the
             // alignment.
             Mark::EndOfInput => {
+                // Who says nothing but this holds the watermark back no longer.
+                let moved = merged(self.watermarks.on_end(channel));
+                if !moved.is_empty() {
+                    // Order: the watermark's timers fire first, and that may take more than this step. Then the end is the
+                    // next thing on the channel, and moves nothing any more.
+                    self.waiting[channel].push_front(Waiting::Mark(mark));
+                    return Ok(moved);
+                }
                 self.ended[channel] = true;
-                // A node that was restored behind the end of its input has nothing to say but this: its watermark does not
-                // move any more. Without it the channel would hold back the watermark for ever.
-                let mut events = merged(self.watermarks.on_end(channel));
-                events.extend(self.has_ended().then_some(Event::Ended));
-                return Ok(events);
+                return Ok(self.has_ended().then_some(Event::Ended).into_iter().collect());
             }
         };
         Ok(events(actions.map_err(|e| Error::Bug(e.to_string()))?))

@@ -7,10 +7,9 @@ use weir_core::checkpoint::manifest::StagedPart;
 use weir_core::ids::{Epoch, Name};
 use weir_core::record::Batch;
 
-use super::error::{Error, OnError};
+use super::error::{Error, OnError, record_error};
 use super::gate::{BarrierMode, Event, Flow, Gate, Waiting};
 use super::metrics::NodeMetrics;
-use super::operator::record_error;
 use crate::connector::{self, Sink};
 
 /// A sink node at run time.

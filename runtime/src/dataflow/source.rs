@@ -12,10 +12,10 @@ use weir_core::key_group;
 use weir_core::record::Mark;
 use weir_core::watermark::Watermarks;
 
-use super::error::{Error, OnError};
+use super::error::{Error, OnError, record_error};
 use super::gate::Flow;
 use super::metrics::NodeMetrics;
-use super::operator::{Emit, record_error};
+use super::operator::Emit;
 use super::packet::{KeyExtraction, Packet};
 use crate::clock;
 use crate::connector::{Polled, Source, SplitStatus};

@@ -144,9 +144,15 @@ impl Task {
         self.first = first;
     }
 
-    /// The watermark that its source had sent goes out again.
+    /// The watermarks that its nodes had passed on go out again: what is behind them stands where it stood.
     pub(super) fn resume(&mut self, time: &mut Stopwatch) -> Result<(), Error> {
-        self.with_source(time, |source, emit| source.resume(emit)).map(drop)
+        (0..self.nodes.len()).try_for_each(|index| {
+            self.with_node(index, time, |node, emit| match node {
+                Node::Source(source) => source.resume(emit),
+                Node::Operator(operator) => operator.repeat_watermark(emit),
+                Node::Sink(_) => Ok(()),
+            })
+        })
     }
 
     pub(super) fn close(&mut self) {

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_core::domain::{Class, Failure, Settings, Start};
+use weir_core::domain::{Failure, Settings};
 use weir_core::graph::spec::{self, KafkaSink, Pipeline, SinkKind};
 use weir_core::ids::Name;
 
 use super::authority_thread::failure;
 use super::current::Current;
-use super::folder::Decides;
 use super::job::Job;
+use super::terms;
 use crate::connector::{self, Authority, kafka};
 
 /// What the authority and the sinks of an attempt share.
@@ -57,7 +57,7 @@ pub(super) fn transaction_timeout(job: &Job) -> Option<Duration> {
 
 /// The authority of the plan, after its preflight.
 pub(super) fn open(job: &Job, settings: &Settings) -> Result<(Box<dyn Authority>, Shared), Failure> {
-    check_decides(job, settings.start)?;
+    terms::check(job, settings.start)?;
     // Later starts find out when they read on; the first one leaves nothing behind.
     if job.folder.is_new() && settings.attempt == 0 {
         super::clusters::check_source_topics(job.pipeline(), true).map_err(failure)?;
@@ -69,30 +69,6 @@ pub(super) fn open(job: &Job, settings: &Settings) -> Result<(Box<dyn Authority>
     let opened = kafka::open(&domain).map_err(failure)?;
     job.warned.call_once(|| opened.warnings.iter().for_each(|warning| tracing::warn!("{warning}")));
     Ok((Box::new(opened.authority), Shared { producer: Some(opened.producer) }))
-}
-
-/// What was committed by one authority means nothing to the other: tokens of the two do not compare.
-fn check_decides(job: &Job, start: Start) -> Result<(), Failure> {
-    let halt = |why: String| Failure { class: Class::Halt, why };
-    let now = if deciding_sink(job.pipeline()).is_some() { Decides::Kafka } else { Decides::Current };
-    let before = job.folder.decides().map_err(|e| halt(e.to_string()))?;
-    // A pointer that is made anew stands above everything that is there; an offset in Kafka may not.
-    let is_thrown_away = start == Start::Delete || start.is_reset() && now == Decides::Current;
-    let holds_snapshots = || job.store.newest_token().map(|token| token.is_some()).map_err(|e| halt(e.to_string()));
-    if before.is_some_and(|before| before != now) && !is_thrown_away && holds_snapshots()? {
-        let (was, is) = match now {
-            Decides::Kafka => ("the file CURRENT (it had no Kafka sink)", "a Kafka sink's transaction"),
-            Decides::Current => ("a Kafka sink's transaction", "the file CURRENT (it has no Kafka sink any more)"),
-        };
-        return Err(halt(format!(
-            "the authority has changed: what is in {0} was committed by {was}, and now {is} would decide; nothing was changed. \
-             Set the sinks back, take a savepoint (weir stop {1} --savepoint), and start the changed pipeline from it on an \
-             empty state folder: weir run FILE --from SAVEPOINT --state NEW",
-            job.folder.path().display(),
-            job.pipeline().name
-        )));
-    }
-    job.folder.note_decides(now).map_err(|e| halt(e.to_string()))
 }
 
 fn sink_topics(pipeline: &Pipeline) -> Vec<String> {

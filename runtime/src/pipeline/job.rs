@@ -207,6 +207,8 @@ pub struct Job {
     pub(super) warned: Once,
     /// What it starts from, if not from what is committed.
     pub origin: Option<savepoint::Opened>,
+    /// The user said where to start, be it from the newest commit: what was promised before binds nobody.
+    pub origin_is_given: bool,
     /// State that nobody declares any more is left out.
     pub allows_non_restored: bool,
     /// The memory for state, shared with the other pipelines of the process.
@@ -231,7 +233,16 @@ impl Job {
     fn of(checked: Checked, folder: Folder, origin: Option<savepoint::Opened>) -> Job {
         let store = SnapshotStore::new(&folder.checkpoints());
         let budget = Budget::of_machine();
-        Job { checked, folder, store, warned: Once::new(), origin, allows_non_restored: false, budget }
+        Job {
+            checked,
+            folder,
+            store,
+            warned: Once::new(),
+            origin_is_given: origin.is_some(),
+            origin,
+            allows_non_restored: false,
+            budget,
+        }
     }
 
     /// Where a start from the savepoint begins.

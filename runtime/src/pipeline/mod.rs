@@ -22,6 +22,7 @@ pub mod snapshot_store;
 mod sources;
 pub mod statistics;
 mod status;
+mod terms;
 mod wiring;
 mod wishes;
 mod writer;

@@ -11,12 +11,14 @@ use weir_core::ids::{Epoch, Token};
 use weir_core::restart::{Restarts, Verdict};
 
 use super::attempt::{self, Ending, Event};
+use super::authority::kafka_domain;
 use super::job::Job;
 use super::owner;
 use super::removal::{Removal, Stays};
 use super::status::{State, Status};
 use super::wishes::{Answer, Wish, Wishes};
 use crate::clock;
+use crate::connector::kafka;
 
 /// How often the same failure may come in a row.
 const EQUAL_FAILURES_MAX: u32 = 3;
@@ -106,6 +108,15 @@ impl Handle {
     }
 }
 
+/// What attempts have left behind.
+#[derive(Default)]
+struct Last {
+    /// One of them wrote a claim.
+    claimed: bool,
+    /// The token of the last one, if it may have left a transaction open.
+    left_open: Option<Token>,
+}
+
 /// A pipeline under supervision.
 pub struct Service {
     job: Job,
@@ -128,16 +139,43 @@ impl Service {
 
     /// Runs until the pipeline ends or cannot go on. Blocks.
     pub fn run(self) -> Outcome {
+        let mut last = Last::default();
+        let outcome = self.supervise(&mut last);
+        self.leave(&outcome, &last);
         let wishes = self.wishes.clone();
-        let outcome = self.supervise();
+        if !outcome.ran && matches!(outcome.class, Class::Config | Class::Unreachable) {
+            self.job.undo(last.claimed);
+        } else {
+            drop(self);
+        }
         // Behind the end of `self`, which gives the state folder back: who waited for the end may start anew at once.
         wishes.close(&outcome.why);
         outcome
     }
 
-    fn supervise(self) -> Outcome {
+    /// Ends the transaction that the last attempt left open: nobody here will start again, and readers of committed rows
+    /// would wait for its time-out. Where that fails they do.
+    fn leave(&self, outcome: &Outcome, last: &Last) {
+        let Some((domain, token)) = kafka_domain(self.job.pipeline()).zip(last.left_open) else { return };
+        // A disk that failed, or a bug: nothing more is tried. Who cannot be reached is not asked.
+        if matches!(outcome.class, Class::Io | Class::Bug | Class::Unreachable | Class::Fenced) {
+            return;
+        }
+        match kafka::leave(&domain, token) {
+            Ok(_) => {}
+            Err(error) => {
+                let name = &self.job.pipeline().name;
+                tracing::warn!(
+                    "the open transaction was not ended, and readers of committed rows wait for its time-out: {error} \
+                     (`weir txn abort {name}` ends it)"
+                );
+            }
+        }
+    }
+
+    fn supervise(&self, left: &mut Last) -> Outcome {
         let mut attempts = 0;
-        let (mut held, mut ran, mut claimed) = (None, false, false);
+        let (mut held, mut ran) = (None, false);
         let mut start = self.settings.start;
         let (mut last, mut equal) = (String::new(), 0);
         let (origin, mut restarts) = (clock::now(), Restarts::new(self.job.pipeline().restart));
@@ -149,8 +187,12 @@ impl Service {
             let (now, wall) = (clock::now(), clock::now_millis());
             self.status.update(|facts| drop(facts.history.fail(&ending.why, &[], now, wall)));
             ran |= ending.committed;
-            claimed |= ending.claimed;
             held = ending.token.or(held);
+            left.claimed |= ending.claimed;
+            // Without a token it did not get so far as to end what the one before had left.
+            if let Some(token) = ending.token {
+                left.left_open = ending.left_open.then_some(token);
+            }
             // Its first commit was the savepoint, and from then on that is the newest one.
             let is_imported = ending.committed && matches!(start, Start::Savepoint { .. });
             if ending.ran || is_imported {
@@ -170,9 +212,6 @@ impl Service {
                 self.wishes.finish_copies();
                 if outcome.class == Class::Stopped && start == Start::Delete {
                     return self.cancelled("cancelled: the state is deleted", ran);
-                }
-                if !ran && matches!(outcome.class, Class::Config | Class::Unreachable) {
-                    self.job.undo(claimed);
                 }
                 return outcome;
             }

@@ -27,6 +27,7 @@ fn operator_that_fails_behind_a_checkpoint_leaves_what_was_committed_and_recover
     let place = Place::over(&file(r#"do = "fail", on = '"seq":2500,'"#));
     let failed = place.finish().expect(Exit::Code(1));
     assert!(failed.stderr.contains("the same failure came three times: node `bad`"), "{failed}");
+    assert_eq!(broker.open_transactions(&topic), [0; 0], "nobody will start it again, so it ended its own");
     // What it wrote past its newest checkpoint is in the topic, and no committed reader sees it.
     let committed = expect_chains(&values(broker, &topic, Isolation::Committed));
     let written = values(broker, &topic, Isolation::Uncommitted).len();
@@ -57,6 +58,23 @@ fn transaction_of_one_that_died_before_its_commit_holds_nobody_up() {
     assert!(expect_chains(&values(broker, &topic, Isolation::Committed)) > before, "new rows are readable at once");
     place.finish().expect_success();
     broker.wait_until_no_open_transaction(&topic, PATIENCE);
+    assert_eq!(expect_chains(&values(broker, &topic, Isolation::Committed)), ROWS);
+}
+
+/// Hazard 2 of `docs/semantics.md`: a job that is cancelled leaves its transaction open, and committed readers stall.
+#[test]
+fn cancelled_pipeline_holds_no_reader_up() {
+    let (broker, name) = (Broker::of_this_run(), weir_tests::unique("cancelled"));
+    let topic = broker.topic("cancelled", 1);
+    let place = Place::over(&to_kafka(&name, "interval = \"10m\"", MADE, broker, &topic));
+    let process = place.run().spawn();
+    wait_until(PATIENCE, "rows of its first transaction", || !broker.open_transactions(&topic).is_empty());
+    let cancel = Weir::new(["cancel", &name, "--state", "state"]).directory(place.path(""));
+    cancel.finish(SOON).expect_success();
+    process.wait(SOON).expect_success();
+    assert_eq!(broker.open_transactions(&topic), [0; 0]);
+    assert_eq!(values(broker, &topic, Isolation::Committed), [""; 0]);
+    place.finish().expect_success();
     assert_eq!(expect_chains(&values(broker, &topic, Isolation::Committed)), ROWS);
 }
 

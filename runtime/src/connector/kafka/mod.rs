@@ -49,7 +49,7 @@ pub use settings::{Offsets, Otherwise, Partition, Removed, Start, Topics, Until}
 pub use shared::SharedProducer;
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
-pub use transactions::{Held, Listing, abort as abort_transactions, list as list_transactions};
+pub use transactions::{Held, Listing, abort as abort_transactions, leave, list as list_transactions};
 
 /// A domain that has passed its preflight.
 pub struct Opened {

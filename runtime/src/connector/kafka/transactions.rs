@@ -1,19 +1,25 @@
-//! What `weir txn list` and `weir txn abort` show and do: the last owner of a pipeline's id, and partitions that somebody's
-//! open transaction holds back. Reads only; aborting is a FENCE and nothing else.
+//! Transactions from outside of an attempt: what `weir txn list` and `weir txn abort` show and do, and what a pipeline that
+//! ends for good leaves open. Aborting is a FENCE and nothing else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_core::checkpoint::commit::{Claim, Commit};
+use weir_core::ids::Token;
 
 use super::admin::{Admin, Isolation};
 use super::authority::KafkaAuthority;
 use super::commit_log::CommitLog;
 use super::commit_topic;
 use super::error::Code;
+use super::producer::Producer;
 use super::settings::Domain;
 use super::shared::SharedProducer;
 use crate::connector::{Authority, Error};
+
+/// How long a cluster may take to answer somebody who can do without.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is known about a pipeline's transactions.
 #[derive(Debug, Default)]
@@ -48,7 +54,7 @@ pub fn list(domain: &Domain) -> Result<Listing, Error> {
     let mut topics = domain.topics.clone();
     if commit_topic::exists(&admin, domain)? {
         topics.push(domain.commit_topic());
-        let seen = CommitLog::open(domain, Arc::default())?.read(None, std::time::Duration::from_secs(30))?;
+        let seen = CommitLog::open(domain, Arc::default())?.read(None, PATIENCE)?;
         listing.owner = seen.claim.map(|(_, claim)| claim);
         listing.commit = seen.commit;
     }
@@ -77,6 +83,20 @@ pub fn abort(domain: &Domain) -> Result<Vec<String>, Error> {
     let shared = SharedProducer::new(BTreeMap::new());
     KafkaAuthority::new(domain.clone(), shared).fence(&ids)?;
     Ok(ids)
+}
+
+/// Ends the transaction that the last attempt of a pipeline left open, whose CLAIM stands at `token`: nobody here will start
+/// it again, and readers of committed rows would wait for its time-out. `false`: another one has claimed the pipeline since,
+/// which ended it, and must not be disturbed. One that claims it in this very moment starts once more.
+pub fn leave(domain: &Domain, token: Token) -> Result<bool, Error> {
+    let seen = CommitLog::open(domain, Arc::default())?.read(None, PATIENCE)?;
+    if seen.claim.is_none_or(|(newest, _)| newest != token) {
+        return Ok(false);
+    }
+    let (id, shared) = (domain.transactional_id(), SharedProducer::new(BTreeMap::new()));
+    let producer = Producer::connect(domain, &id, shared.sizes(), Arc::clone(&shared.wakers))?;
+    let fenced = producer.init_transactions(PATIENCE);
+    fenced.map(|()| true).map_err(|failure| failure.into_error(&format!("fence transactional id `{id}`")))
 }
 
 fn held(admin: &Admin, topic: &str) -> Result<Vec<Held>, Error> {

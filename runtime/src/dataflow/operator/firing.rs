@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use weir_core::record::Mark;
 
-use super::super::error::{Error, OnError};
+use super::super::error::{Error, OnError, show_key};
 use super::super::gate::Room;
-use super::{CALL_MAX, Emit, OperatorNode, ROUNDS_MAX, show_key};
+use super::{CALL_MAX, Emit, OperatorNode, ROUNDS_MAX};
 use crate::state::DueTimers;
 
 impl OperatorNode {
@@ -27,7 +27,7 @@ impl OperatorNode {
             return Ok(());
         }
         if self.instance.descriptor().calls("watermark") {
-            self.call("on-watermark", |instance, now| instance.on_watermark(to, now))
+            self.call(|instance, now| instance.on_watermark(to, now))
                 .map_err(|failure| self.failed("on-watermark", &failure))?;
             self.deliver(None, emit)?;
         }
@@ -62,7 +62,7 @@ impl OperatorNode {
         if range.is_empty() {
             return Ok(Room::Free);
         }
-        let called = self.call("on-timers", |instance, now| instance.on_timers(due, range.clone(), to, now));
+        let called = self.call(|instance, now| instance.on_timers(due, range.clone(), to, now));
         let failure = match called {
             Ok(()) => return self.deliver(None, emit),
             Err(failure) => failure,

@@ -1,28 +1,26 @@
-//! A node that runs user code: keys, the guest's calls, timers, what happens to a record that it refuses. A call that fails
-//! is repeated, halved or blamed on one record; then the node's policy decides. Knows no connector and no checkpoint file.
+//! A node that runs user code: what comes in on its channels, in order, and what a mark means for it. Packets go to `calls`,
+//! watermarks to `firing`, records that a call fails on to `blame`. Knows no connector and no checkpoint file.
 
+mod blame;
+mod calls;
 mod firing;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use weir_core::checkpoint::manifest::NodeSnapshot;
 use weir_core::extract::Extractor;
 use weir_core::ids::{Epoch, Name};
-use weir_core::record::{Batch, Mark};
+use weir_core::record::Mark;
 
 use super::error::{Error, OnError};
 use super::gate::{BarrierMode, Event, Flow, Gate, Room, Waiting};
 use super::metrics::NodeMetrics;
-use super::packet::{KeyExtraction, Packet, extract_keys};
-use crate::clock;
-use crate::guest::{Failure, Instance, Keyed, Reason};
+use super::packet::{KeyExtraction, Packet};
+use crate::guest::{Failure, Instance, Keyed};
 use crate::state::{DueTimers, SealedState};
 
 /// Records or timers in one call.
 const CALL_MAX: usize = 1_000;
-/// A guest's `retry` is honoured this often, then it is fatal.
-const RETRIES: u32 = 3;
 /// Rounds of timers that set timers for one watermark.
 const ROUNDS_MAX: usize = 10_000;
 
@@ -154,6 +152,15 @@ impl OperatorNode {
         self.take_waiting(emit)
     }
 
+    /// What it had passed on before the restart goes out again. Its inputs may be silent for long, and a node behind it knows
+    /// its own watermark but not which of its inputs had come how far.
+    pub(super) fn repeat_watermark(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
+        match self.gate.watermark() {
+            i64::MIN => Ok(()),
+            passed => self.emit_mark(Mark::Watermark(passed), emit),
+        }
+    }
+
     /// Goes on in the middle of a watermark, and with what waited behind it.
     pub(super) fn resume(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
         if let Some(to) = self.firing {
@@ -224,236 +231,10 @@ impl OperatorNode {
         (0..self.metrics.ports.len()).try_for_each(|port| emit(port, Flow::Mark(mark)).map(drop))
     }
 
-    /// What was evicted of these keys is brought back before the guest is called.
-    fn admit(&mut self, keyed: &Keyed) -> Result<(), Error> {
-        let admitted = self.instance.state().admit(&keyed.hashes, &keyed.keys);
-        admitted.map_err(|source| Error::State { node: self.settings.node.clone(), source })
-    }
-
-    fn on_packet(&mut self, input: u32, packet: &mut Packet, emit: &mut Emit<'_>) -> Result<(), Error> {
-        self.metrics.records_in.add(packet.batch.len() as u64);
-        let Some(by) = self.settings.keys[input as usize].clone() else {
-            return self.run(input, &mut packet.batch, &mut None, emit);
-        };
-        if let Some(index) = packet.known_at(&by) {
-            // Taken out and put back: the packet may go to other nodes too.
-            self.admit(&packet.keyed[index])?;
-            let mut keyed = Some(std::mem::take(&mut packet.keyed[index]));
-            let result = self.run(input, &mut packet.batch, &mut keyed, emit);
-            packet.keyed[index] = keyed.unwrap_or_default();
-            return result;
-        }
-        let mut keyed = std::mem::take(&mut self.keyed);
-        let mut faults = std::mem::take(&mut self.faults);
-        extract_keys(&packet.batch, &by, &mut self.extractors[input as usize], &mut keyed, &mut faults);
-        self.admit(&keyed)?;
-        if faults.is_empty() {
-            let mut some = Some(keyed);
-            let result = self.run(input, &mut packet.batch, &mut some, emit);
-            self.keyed = some.unwrap_or_default();
-            self.faults = faults;
-            return result;
-        }
-        let mut from = 0;
-        for (slot, what) in faults.drain(..).chain([(packet.batch.len(), String::new())]) {
-            self.run_range(input, &packet.batch, Some(&keyed), from..slot, emit)?;
-            if slot < packet.batch.len() {
-                self.refuse(&packet.batch, slot, None, &what)?;
-            }
-            from = slot + 1;
-        }
-        self.keyed = keyed;
-        self.faults = faults;
-        Ok(())
-    }
-
-    /// Runs part of a batch as a batch of its own.
-    fn run_range(
-        &mut self,
-        input: u32,
-        batch: &Batch,
-        keyed: Option<&Keyed>,
-        range: Range<usize>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), Error> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        match self.process_range(input, batch, keyed, range.clone(), emit)? {
-            Ok(()) => Ok(()),
-            Err(failure) => self.find_bad(input, batch, keyed, range, failure, emit),
-        }
-    }
-
-    /// Calls the guest over a batch; where it fails, finds the record that is to blame.
-    fn run(
-        &mut self,
-        input: u32,
-        batch: &mut Batch,
-        keyed: &mut Option<Keyed>,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), Error> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let watermark = self.gate.watermark();
-        match self.call("process", |instance, now| instance.process(input, batch, keyed.as_mut(), watermark, now)) {
-            Ok(()) => self.deliver(Some(batch), emit).map(drop),
-            Err(failure) => self.find_bad(input, batch, keyed.as_ref(), 0..batch.len(), failure, emit),
-        }
-    }
-
-    /// Halves what failed until single records are left, in the order of the batch. A list of ranges and one copy at a
-    /// time, not a recursion: a guest that blames the first record of every call would make it a thousand deep.
-    fn find_bad(
-        &mut self,
-        input: u32,
-        batch: &Batch,
-        keyed: Option<&Keyed>,
-        range: Range<usize>,
-        failure: Failure,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), Error> {
-        // The next one to run is the last.
-        let mut waiting = Vec::new();
-        let mut failed = Some((range, failure));
-        loop {
-            match failed.take() {
-                Some((range, failure)) if range.len() == 1 => {
-                    let key = keyed.and_then(|keyed| keyed.keys.get(range.start));
-                    self.refuse(batch, range.start, key, &self.says(&failure))?;
-                }
-                Some((range, failure)) => waiting.extend(halves(range, failure.slot).into_iter().rev()),
-                None => {}
-            }
-            let Some(range) = waiting.pop() else { return Ok(()) };
-            if !range.is_empty() {
-                let result = self.process_range(input, batch, keyed, range.clone(), emit)?;
-                failed = result.err().map(|failure| (range, failure));
-            }
-        }
-    }
-
-    /// One call over a copy of part of a batch.
-    fn process_range(
-        &mut self,
-        input: u32,
-        batch: &Batch,
-        keyed: Option<&Keyed>,
-        range: Range<usize>,
-        emit: &mut Emit<'_>,
-    ) -> Result<Result<(), Failure>, Error> {
-        let mut part = Batch::default();
-        part.extend_from(batch, range.clone());
-        let mut part_keyed = keyed.map(|keyed| {
-            let mut part = Keyed { hashes: keyed.hashes[range.clone()].to_vec(), ..Keyed::default() };
-            part.keys.extend_from(&keyed.keys, range);
-            part
-        });
-        let watermark = self.gate.watermark();
-        let called = self
-            .call("process", |instance, now| instance.process(input, &mut part, part_keyed.as_mut(), watermark, now));
-        match called {
-            Ok(()) => self.deliver(Some(&part), emit).map(|_| Ok(())),
-            Err(failure) => Ok(Err(failure)),
-        }
-    }
-
-    /// One call, repeated while the guest asks for it.
-    fn call(
-        &mut self,
-        _callback: &'static str,
-        mut call: impl FnMut(&mut Instance, i64) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        // Frozen per call, and the same when the call is repeated.
-        let now = clock::now_millis();
-        let mut attempt = 0;
-        loop {
-            let started = clock::now();
-            let result = call(&mut self.instance, now);
-            self.metrics.calls.add(1);
-            self.metrics.call_nanos.add(started.elapsed().as_nanos() as u64);
-            match result {
-                Err(failure) if failure.reason == Reason::Retry && attempt < RETRIES => {
-                    attempt += 1;
-                    // The shard waits: order per key is kept. 10, 20, 40 ms.
-                    clock::pause(std::time::Duration::from_millis(5 << attempt));
-                }
-                Err(failure) => {
-                    self.metrics.traps[failure.reason as usize].add(1);
-                    return Err(failure);
-                }
-                Ok(()) => return Ok(()),
-            }
-        }
-    }
-
-    fn says(&self, failure: &Failure) -> String {
-        let verb = match failure.reason {
-            Reason::Retry => "asked to be called again four times",
-            Reason::Failed => "failed",
-            _ => "trapped",
-        };
-        format!("{} {verb} ({}): {}", self.settings.operator, failure.code, failure.message)
-    }
-
-    /// A record that cannot be processed.
-    fn refuse(&mut self, batch: &Batch, slot: usize, key: Option<&[u8]>, what: &str) -> Result<(), Error> {
-        let error =
-            || record_error(("node", &self.settings.node), batch, slot, key, self.settings.origin.as_deref(), what);
-        if self.settings.on_error == OnError::Skip {
-            self.metrics.skipped.add(1);
-            tracing::debug!("skipped: {}", error());
-            return Ok(());
-        }
-        Err(error())
-    }
-
-    /// Hands on what the call left. `batch` is what it worked on, for rejects.
-    fn deliver(&mut self, batch: Option<&Batch>, emit: &mut Emit<'_>) -> Result<Room, Error> {
-        let mut room = Room::Free;
-        for port in 0..self.instance.output().ports.len() {
-            if self.instance.output().ports[port].is_empty() {
-                continue;
-            }
-            std::mem::swap(&mut self.out.batch, &mut self.instance.output().ports[port]);
-            let rows = self.out.batch.len() as u64;
-            self.metrics.records_out[port].add(rows);
-            if self.settings.late_port == Some(port) {
-                self.metrics.late.add(rows);
-            }
-            let result = emit(port, Flow::Packet(&mut self.out));
-            self.out.batch.clear();
-            std::mem::swap(&mut self.out.batch, &mut self.instance.output().ports[port]);
-            if result? == Room::Full {
-                room = Room::Full;
-            }
-        }
-        let rejects = std::mem::take(&mut self.instance.output().rejects);
-        let Some(batch) = batch.filter(|_| !rejects.is_empty()) else { return Ok(room) };
-        for (slot, code, message) in rejects {
-            match self.settings.rejects_port {
-                Some(port) => {
-                    let mut rejected = Packet::default();
-                    rejected.batch.extend_from(batch, slot as usize..slot as usize + 1);
-                    self.metrics.records_out[port].add(1);
-                    emit(port, Flow::Packet(&mut rejected))?;
-                }
-                None => self.refuse(
-                    batch,
-                    slot as usize,
-                    None,
-                    &format!("{} rejected it ({code}): {message}", self.settings.operator),
-                )?,
-            }
-        }
-        Ok(room)
-    }
-
     fn on_end(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
         if self.instance.descriptor().calls("end") {
             let watermark = self.gate.watermark();
-            self.call("on-end", |instance, now| instance.on_end(watermark, now))
+            self.call(|instance, now| instance.on_end(watermark, now))
                 .map_err(|failure| self.failed("on-end", &failure))?;
             self.deliver(None, emit)?;
         }
@@ -463,44 +244,4 @@ impl OperatorNode {
     fn failed(&self, callback: &'static str, failure: &Failure) -> Error {
         Error::Guest { node: self.settings.node.clone(), callback, message: self.says(failure) }
     }
-}
-
-/// What to run instead of a range that failed. The guest's word is checked: the record that it blames is run alone, and so
-/// are those before and behind it. A slot that is not of the call blames nobody.
-fn halves(range: Range<usize>, slot: Option<u32>) -> [Range<usize>; 3] {
-    let (first, second) = match slot.map(|slot| slot as usize).filter(|slot| *slot < range.len()) {
-        Some(slot) => (range.start + slot, range.start + slot + 1),
-        None => (range.start + range.len() / 2, range.start + range.len() / 2),
-    };
-    [range.start..first, first..second, second..range.end]
-}
-
-/// A bad record, with all that finds it again.
-pub(super) fn record_error(
-    (role, node): (&'static str, &Name),
-    batch: &Batch,
-    slot: usize,
-    key: Option<&[u8]>,
-    source: Option<&str>,
-    what: &str,
-) -> Error {
-    let origin = match (batch.origin(slot), source) {
-        (Some((partition, offset)), Some(source)) => format!("{source}/{partition}@{offset}"),
-        (Some((partition, offset)), None) => format!("{partition}@{offset}"),
-        (None, _) => format!("with time {}", batch.times.get(slot).copied().unwrap_or_default()),
-    };
-    Error::Record {
-        role,
-        node: node.clone(),
-        what: what.to_owned(),
-        origin,
-        key: show_key(key.or_else(|| batch.keys.get(slot))),
-    }
-}
-
-fn show_key(key: Option<&[u8]>) -> String {
-    key.map_or(String::new(), |key| {
-        let text = String::from_utf8_lossy(&key[..key.len().min(64)]);
-        format!(" key={text:?}")
-    })
 }

@@ -37,6 +37,8 @@ pub(super) struct Ending {
     pub(super) ran: bool,
     /// Our token, for the next attempt.
     pub(super) token: Option<Token>,
+    /// A transaction may be open that nobody will commit.
+    pub(super) left_open: bool,
 }
 
 /// What reaches the control loop. Answers carry the number of their attempt: one that comes late belongs to nobody.
@@ -61,7 +63,7 @@ pub(super) fn run(
         Ok(attempt) => attempt,
         Err(Failure { class, why }) => {
             let (deterministic, committed, claimed, ran) = (false, false, false, false);
-            return Ending { class, why, deterministic, committed, claimed, ran, token: None };
+            return Ending { class, why, deterministic, committed, claimed, ran, token: None, left_open: false };
         }
     };
     let mut domain = Domain::new(settings);
@@ -75,7 +77,8 @@ pub(super) fn run(
                 Err(Failure { class, why }) => (class, why),
             };
             let (ran, token) = (domain.has_run(), domain.token());
-            return Ending { class, why, deterministic: false, committed, claimed, ran, token };
+            let left_open = token.is_some();
+            return Ending { class, why, deterministic: false, committed, claimed, ran, token, left_open };
         }
         if let Some(wish) = wishes.next(domain.has_run()) {
             if matches!(wish, Fact::Stop | Fact::StopWithSavepoint) {
@@ -106,11 +109,12 @@ pub(super) fn run(
         for decision in domain.on(origin.elapsed(), fact) {
             if let Decision::Exit { class, why } = decision {
                 let drained = attempt.end();
+                let left_open = domain.token().is_some() && !matches!(class, Class::Ended | Class::Stopped);
                 // An end whose last rows could not be made visible is none.
                 let hidden = failed.or(drained.err()).filter(|_| matches!(class, Class::Ended | Class::Stopped));
                 let Failure { class, why } = hidden.unwrap_or(Failure { class, why });
                 let (deterministic, ran, token) = (attempt.is_deterministic(), domain.has_run(), domain.token());
-                return Ending { class, why, deterministic, committed, claimed, ran, token };
+                return Ending { class, why, deterministic, committed, claimed, ran, token, left_open };
             }
             claimed |= matches!(decision, Decision::Claim(_));
             match attempt.carry_out(decision, &domain) {

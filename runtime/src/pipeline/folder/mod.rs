@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use weir_core::graph::spec::Guarantee;
 use weir_core::ids::Name;
 
 pub use self::error::Error;
@@ -43,9 +44,19 @@ struct Format {
     created: i64,
     /// Random: tells this pipeline from another of its name.
     lineage: String,
-    /// Who decides what is committed; unknown in folders of old, and before the first start got so far.
+    #[serde(flatten)]
+    terms: Terms,
+}
+
+/// What the commits of a state folder were made under; unknown in folders of old, and before the first start got so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Who decides what is committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    decides: Option<Decides>,
+    pub decides: Option<Decides>,
+    /// What was promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<Guarantee>,
 }
 
 /// Who decides what of a state folder is committed.
@@ -151,19 +162,17 @@ impl Folder {
         Ok(true)
     }
 
-    /// Who decided what is committed here, as far as that is known.
-    pub fn decides(&self) -> Result<Option<Decides>, Error> {
-        let noted = read_format(&self.path)?.decides;
-        Ok(noted.or_else(|| self.current().exists().then_some(Decides::Current)))
+    /// What the commits here were made under, as far as that is known.
+    pub fn terms(&self) -> Result<Terms, Error> {
+        let noted = read_format(&self.path)?.terms;
+        let decides = noted.decides.or_else(|| self.current().exists().then_some(Decides::Current));
+        Ok(Terms { decides, ..noted })
     }
 
-    /// Notes who decides from now on.
-    pub fn note_decides(&self, decides: Decides) -> Result<(), Error> {
+    /// Notes under what they are made from now on.
+    pub fn note_terms(&self, terms: Terms) -> Result<(), Error> {
         let format = read_format(&self.path)?;
-        if format.decides == Some(decides) {
-            return Ok(());
-        }
-        write_format(&self.path, &Format { decides: Some(decides), ..format })
+        write_format(&self.path, &Format { terms, ..format })
     }
 
     /// Whether this is the first start that has it.
@@ -287,7 +296,7 @@ fn new_format(folder: &Path, pipeline: &Name, lineage: Option<&str>) -> Result<F
     let random = || hex::random::<16>().map_err(io_error("writing", &folder.join("format")));
     let lineage = lineage.map_or_else(random, |lineage| Ok(lineage.to_owned()))?;
     let (pipeline, created) = (pipeline.clone(), clock::now_millis());
-    Ok(Format { version: VERSION, pipeline, created, lineage, decides: None })
+    Ok(Format { version: VERSION, pipeline, created, lineage, terms: Terms::default() })
 }
 
 fn write_format(folder: &Path, format: &Format) -> Result<(), Error> {

@@ -10,7 +10,7 @@ mod time;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use ends::{FilePath, GeneratorSource, Sink, SinkKind, Source, SourceKind};
 pub use kafka::{Compression, KafkaClient, KafkaSink, Mechanism, Protocol, Security};
@@ -111,7 +111,7 @@ impl Default for Checkpoint {
 }
 
 /// What a pipeline promises about each record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {
     /// Its effect is in the output once.
