@@ -1,5 +1,5 @@
 //! Everything of weir that touches the world. Imports point one way: `state`, `connector` ← `guest` ← `dataflow` ←
-//! `pipeline` ← `api` ← `cli`; `settings`, `clock`, `crash`, `durable` and `hex` stand below all of them. `tests/it/tidy.rs` checks it.
+//! `pipeline` ← `api` ← `cli`; `settings`, `clock`, `crash`, `durable`, `hex` and `lock` stand below all of them. `tests/it/tidy.rs` checks it.
 
 pub mod api;
 pub mod cli;
@@ -10,6 +10,7 @@ pub mod dataflow;
 pub mod durable;
 pub mod guest;
 pub mod hex;
+pub mod lock;
 pub mod pipeline;
 pub mod registry;
 pub mod settings;

@@ -270,11 +270,14 @@ impl Shell {
     #[track_caller]
     fn wait_for_warning_after(&mut self, statement: &str, words: &str) {
         self.process().wait_for_line(DEADLINE, statement);
-        wait_until(DEADLINE, words, || {
-            let said = self.process().stderr();
+        let warned = |said: &str| {
             let behind = said.rsplit_once(statement).map_or("", |(_, behind)| behind);
             behind.lines().any(|line| line.contains("WARN") && line.contains(words))
-        });
+        };
+        // One that has ended says nothing more.
+        wait_until(DEADLINE, words, || self.process().try_exit().is_some() || warned(&self.process().stderr()));
+        let said = self.process().stderr();
+        assert!(warned(&said), "no warning of {words} behind {statement:?}:\n{said}");
     }
 
     #[track_caller]

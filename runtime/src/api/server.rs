@@ -1,8 +1,8 @@
 //! A server on its data folder: port, lock, token, registry, pipelines, in this order, so that nothing runs before
 //! everything that could refuse has agreed. Prints nothing.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use super::auth::Guard;
 use super::token::Token;
 use super::{Served, Watched, operators, socket};
+use crate::clock;
+use crate::lock::{self, Lock};
 use crate::pipeline::{Budget, Manager, ManagerError};
 use crate::registry::{self, Engine, Registry};
 
@@ -92,7 +94,7 @@ impl Server {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(io)?;
         // Pipelines keep paths below it; the working directory is nobody's promise.
         let data = &data.canonicalize().map_err(io)?;
-        let lock = lock(data)?;
+        let lock = take_lock(data)?;
         let listener = bound?;
         let is_loopback = listener.local_addr().map_err(refused)?.ip().is_loopback();
         let token_path = data.join("admin-token");
@@ -175,19 +177,11 @@ fn refuse_foreign(data: &Path) -> Result<(), StartError> {
 }
 
 /// Held until the process ends, whatever ends it.
-fn lock(data: &Path) -> Result<File, StartError> {
+fn take_lock(data: &Path) -> Result<File, StartError> {
     let path = data.join("lock");
-    let io = |source| StartError::Io { path: path.clone(), source };
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(StartError::Locked { path: data.to_owned(), pid: text.trim().parse().ok() });
-        }
-        Err(TryLockError::Error(source)) => return Err(io(source)),
+    match lock::take(&path, clock::pause) {
+        Ok(Lock::Ours(file)) => Ok(file),
+        Ok(Lock::Held(pid)) => Err(StartError::Locked { path: data.to_owned(), pid }),
+        Err(source) => Err(StartError::Io { path, source }),
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
-    Ok(file)
 }

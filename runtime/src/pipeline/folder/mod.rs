@@ -4,9 +4,8 @@
 mod error;
 
 use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +15,7 @@ use weir_core::ids::Name;
 pub use self::error::Error;
 use self::error::io_error;
 use super::savepoint;
+use crate::lock::{self, Lock};
 use crate::{clock, durable, hex};
 
 /// The version of the layout that this build writes, and the newest that it reads.
@@ -89,7 +89,7 @@ impl Folder {
         let folders = path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
         let mut made = None;
         fs::create_dir_all(path).map_err(io_error("creating", path))?;
-        let lock = lock(path)?;
+        let lock = take_lock(path)?;
         // Another process may have made the folder its own between the look and the lock.
         if !known && !Folder::inspect(path, pipeline)? {
             write_format(path, &new_format(path, pipeline, lineage)?)?;
@@ -254,28 +254,11 @@ fn is_leftover(name: &OsStr) -> bool {
     (name.starts_with("format.") || name.starts_with("CURRENT.")) && name.ends_with(".tmp")
 }
 
-fn lock(folder: &Path) -> Result<File, Error> {
+fn take_lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join("lock");
-    loop {
-        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = opened.map_err(io_error("opening", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let _ = file.read_to_string(&mut text);
-                return Err(Error::Locked { path: folder.to_owned(), pid: text.trim().parse().ok() });
-            }
-            Err(TryLockError::Error(e)) => return Err(io_error("locking", &path)(e)),
-        }
-        // Who had it may have taken the folder back in between: then this is the lock of nothing.
-        let ours = file.metadata().map_err(io_error("reading", &path))?;
-        if !fs::metadata(&path).is_ok_and(|there| there.ino() == ours.ino()) {
-            continue;
-        }
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(io_error("writing", &path))?;
-        return Ok(file);
+    match lock::take(&path, clock::pause).map_err(io_error("locking", &path))? {
+        Lock::Ours(file) => Ok(file),
+        Lock::Held(pid) => Err(Error::Locked { path: folder.to_owned(), pid }),
     }
 }
 
