@@ -10,6 +10,8 @@ use crate::place::{Place, SOON, guest};
 
 const ROWS: usize = 4_000;
 const MADE: &str = "count = 4000\nrate = 1500";
+/// The same without an end, for who dies before any commit: however late it is seen, there was no last one.
+const ENDLESS: &str = "rate = 1500";
 const OFTEN: &str = "interval = \"50ms\"";
 
 /// `KafkaSinkITCase#testRecoveryWithExactlyOnceGuarantee`, with a second and a third crash while it recovers.
@@ -66,7 +68,8 @@ fn transaction_of_one_that_died_before_its_commit_holds_nobody_up() {
 fn cancelled_pipeline_holds_no_reader_up() {
     let (broker, name) = (Broker::of_this_run(), weir_tests::unique("cancelled"));
     let topic = broker.topic("cancelled", 1);
-    let place = Place::over(&to_kafka(&name, "interval = \"10m\"", MADE, broker, &topic));
+    let never = "interval = \"10m\"";
+    let place = Place::over(&to_kafka(&name, never, ENDLESS, broker, &topic));
     let process = place.run().spawn();
     wait_until(PATIENCE, "rows of its first transaction", || !broker.open_transactions(&topic).is_empty());
     let cancel = Weir::new(["cancel", &name, "--state", "state"]).directory(place.path(""));
@@ -74,6 +77,7 @@ fn cancelled_pipeline_holds_no_reader_up() {
     process.wait(SOON).expect_success();
     assert_eq!(broker.open_transactions(&topic), [0; 0]);
     assert_eq!(values(broker, &topic, Isolation::Committed), [""; 0]);
+    place.pipeline(to_kafka(&name, never, MADE, broker, &topic).text());
     place.finish().expect_success();
     assert_eq!(expect_chains(&values(broker, &topic, Isolation::Committed)), ROWS);
 }
@@ -102,24 +106,24 @@ fn transaction_of_one_that_will_not_come_back_is_ended_by_hand() {
 fn died_before_its_first_checkpoint_it_starts_narrower_and_nothing_of_it_stays_open() {
     let (broker, name) = (Broker::of_this_run(), weir_tests::unique("scale"));
     let topic = broker.topic("scale", 3);
-    let file = |interval: &str, subtasks: u32| {
+    let file = |interval: &str, made: &str, subtasks: u32| {
         let checkpoint = format!("interval = \"{interval}\"");
-        let draft = Draft::new(&name, &checkpoint).records("made", 10, MADE);
+        let draft = Draft::new(&name, &checkpoint).records("made", 10, made);
         let wide = format!("parallelism = {subtasks}");
         let draft = draft.node("ledger", &guest("ledger"), &["made"], "/k", &wide);
         draft.kafka_sink("out", &["ledger"], broker.brokers(), &topic)
     };
-    let place = Place::over(&file("10m", 5));
+    let place = Place::over(&file("10m", ENDLESS, 5));
     let mut dies = place.run().spawn();
     wait_until(PATIENCE, "rows of its first transaction", || !broker.open_transactions(&topic).is_empty());
     dies.kill9();
     dies.wait(SOON);
     assert_eq!(values(broker, &topic, Isolation::Committed), [""; 0]);
     for (subtasks, nth) in [(1, 3), (2, 2), (6, 3), (5, 2)] {
-        place.pipeline(file("50ms", subtasks).text());
+        place.pipeline(file("50ms", MADE, subtasks).text());
         place.run().crash_at("mark.acked", nth).finish(SOON).expect(Exit::KILLED);
     }
-    place.pipeline(file("50ms", 3).text());
+    place.pipeline(file("50ms", MADE, 3).text());
     place.finish().expect_success();
     broker.wait_until_no_open_transaction(&topic, PATIENCE);
     assert_eq!(expect_chains(&values(broker, &topic, Isolation::Committed)), ROWS);
