@@ -7,10 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Between two looks at a process that dies.
+/// Between two looks at who has it.
 const LOOK: Duration = Duration::from_millis(20);
-/// Looks at most: a process that needs five seconds to die is told of.
+/// Looks at a process that dies: one that needs more than five seconds is told of.
 const LOOKS_MAX: u32 = 250;
+/// Looks at this process, which has let go, while a child of it is on the way to being another program: until then that has a
+/// copy of every open file.
+const LOOKS_OWN: u32 = 10;
 
 /// What became of a lock that was asked for.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub enum Lock {
 /// Takes the lock `path`, which is made where it is not. One whose holder was killed is waited for: a process lets go of its
 /// locks only once the last of its threads is gone, some time behind the kill. `pause` waits.
 pub fn take(path: &Path, pause: impl Fn(Duration)) -> io::Result<Lock> {
-    for _ in 0..LOOKS_MAX {
+    for look in 0..LOOKS_MAX {
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             // Who had it may have removed it in between: then this is the lock of nothing.
@@ -39,6 +42,7 @@ pub fn take(path: &Path, pause: impl Fn(Duration)) -> io::Result<Lock> {
         }
         match holder(&mut file) {
             Some(pid) if is_dying(pid) => pause(LOOK),
+            Some(pid) if pid == std::process::id() && look < LOOKS_OWN => pause(LOOK),
             alive => return Ok(Lock::Held(alive)),
         }
     }
@@ -74,22 +78,31 @@ fn is_killed(pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::process::Command;
     use std::sync::mpsc::sync_channel;
 
     use super::*;
 
     #[test]
-    fn a_holder_that_lives_is_named_at_once() {
+    fn a_holder_that_lives_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let Lock::Ours(held) = take(&path, |_| panic!("nothing to wait for")).unwrap() else { panic!("it is free") };
-        match take(&path, |_| panic!("its holder lives")).unwrap() {
-            Lock::Held(pid) => assert_eq!(pid, Some(std::process::id())),
-            Lock::Ours(_) => panic!("two have it"),
+        let own = std::process::id();
+        // Another process than this one is not even waited for.
+        let parent = std::os::unix::process::parent_id();
+        for (holder, looks) in [(own, LOOKS_OWN), (parent, 0)] {
+            fs::write(&path, format!("{holder}\n")).unwrap();
+            let looked = Cell::new(0);
+            match take(&path, |_| looked.set(looked.get() + 1)).unwrap() {
+                Lock::Held(pid) => assert_eq!((pid, looked.get()), (Some(holder), looks)),
+                Lock::Ours(_) => panic!("two have it"),
+            }
         }
         drop(held);
-        assert!(matches!(take(&path, |_| {}).unwrap(), Lock::Ours(_)));
+        fs::write(&path, format!("{own}\n")).unwrap();
+        assert!(matches!(take(&path, std::thread::park_timeout).unwrap(), Lock::Ours(_)));
     }
 
     /// A `kill -9` and a new start right behind it: the lock is still held, by a process that does nothing more.

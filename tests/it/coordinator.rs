@@ -37,8 +37,9 @@ fn ids(place: &Place) -> Vec<String> {
     listed.as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Two inputs of a ledger: `fast`, and `slow`, whose operator stands still at every hundredth record and leaves it out. All its
-/// keys belong to the second of two subtasks, so the thread of the others is free meanwhile.
+/// Two inputs of a ledger: `fast`, and `slow`, whose operator stands still at one record, until that is found and left out:
+/// for as many instructions as take more than half a second, however busy the machine is. All its keys belong to the second of
+/// two subtasks, so the thread of the others is free meanwhile.
 fn two_inputs(checkpoint: &str) -> Place {
     let place = Place::new();
     place.pipeline(&format!(
@@ -49,7 +50,7 @@ name = "kept"
 [sources.fast]
 type = "generator"
 seed = 1
-count = 9000
+count = 12000
 rate = 4000
 template = '{{"k":"f{{{{int 0 9}}}}","seq":{{{{seq}}}},"val":7,"ts":{{{{time 1700000000000 1 0 0}}}}}}'
 event_time = {{ json = "/ts" }}
@@ -66,8 +67,8 @@ inputs = ["slow"]
 key = {{ json = "/k" }}
 parallelism = 2
 on_error = "skip"
-config = {{ do = "loop", on = "00,\"val" }}
-limits = {{ call_timeout = "50ms" }}
+config = {{ do = "loop", on = ":500,\"val" }}
+limits = {{ call_timeout = "2s" }}
 [nodes.ledger]
 operator = "{}"
 inputs = ["fast", "drag"]
@@ -118,9 +119,10 @@ fn at_least_once_waits_for_no_input_loses_nothing_and_counts_some_records_again(
 
     let place = two_inputs("interval = \"100ms\"\nguarantee = \"at-least-once\"");
     let mut doubled = false;
-    // Each kill behind a checkpoint whose snapshot has rows that their source reads again.
-    for _ in 0..4 {
-        let exit = place.run().crash_at("epoch.advanced", 2).finish(SOON).exit;
+    // Each kill right behind a commit, so also behind that of the checkpoint which waited for the slow input: its snapshot has
+    // rows that the fast one reads again.
+    for _ in 0..12 {
+        let exit = place.run().crash_at("epoch.advanced", 1).finish(SOON).exit;
         assert!(matches!(exit, Exit::KILLED | Exit::Code(0)), "{exit:?}");
     }
     let mut process = place.run().spawn();
@@ -145,7 +147,8 @@ fn at_least_once_waits_for_no_input_loses_nothing_and_counts_some_records_again(
 fn checkpoint_that_expires_names_who_held_it_up_and_a_later_one_covers_it() {
     let truth = two_inputs("interval = \"10m\"");
     truth.finish().expect_success();
-    let place = two_inputs("interval = \"50ms\"\ntimeout = \"150ms\"\ntolerable_failures = 1000");
+    // So many that one of them waits for longer than its time-out, and so few that all of the run are remembered.
+    let place = two_inputs("interval = \"300ms\"\ntimeout = \"150ms\"\ntolerable_failures = 1000");
     let process = place.run().spawn();
     // Others may expire behind the last barrier, while the snapshot waits for a busy disk: nobody holds those up.
     let held_up = |it: &Value| {

@@ -245,6 +245,8 @@ fn a_stop_at_once_after_an_apply_stops_it() {
     }
     server.wait_for_state("brief", "stopped");
     server.send("DELETE", "/api/v1/pipelines/brief", &[], b"").expect(204);
+    // What it may have written before a stop stays, and belongs to nobody any more.
+    let text = plain("brief", &dir.path().join("again"), 1_000_000, 1000);
     server.apply("brief", &text).expect(201);
     server.wait_for_state("brief", "running");
 }

@@ -1,5 +1,7 @@
 //! The folder over real file systems: who gets it, who is refused, and that a refusal touches nothing.
 
+use std::io::Read;
+
 use tempfile::tempdir;
 
 use super::*;
