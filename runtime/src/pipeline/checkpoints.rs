@@ -91,7 +91,7 @@ impl Checkpoints {
         if !state.is_dir() || !Folder::inspect(state, pipeline)? {
             return Err(Error::None { path: state.to_owned(), pipeline: pipeline.clone() });
         }
-        Ok(Checkpoints { state: state.to_owned(), store: SnapshotStore::new(&state.join("checkpoints")) })
+        Ok(Checkpoints { state: state.to_owned(), store: SnapshotStore::local(state) })
     }
 
     /// The committed ones, newest first, and what is wrong with those of which no more than that is known.
@@ -155,7 +155,7 @@ impl Checkpoints {
         let Listed { snapshot, manifest, marked, .. } = found;
         let damaged = |detail| state::Error::Damaged {
             what: "manifest",
-            path: self.store.folder(snapshot.epoch, snapshot.token).join("manifest"),
+            path: self.store.place_of_manifest(snapshot.epoch, snapshot.token),
             detail,
         };
         if let Some(written) = marked.filter(|written| *written != snapshot.sha256) {

@@ -229,7 +229,7 @@ impl Job {
     }
 
     fn of(checked: Checked, folder: Folder, origin: Option<savepoint::Opened>) -> Job {
-        let store = SnapshotStore::new(&folder.checkpoints());
+        let store = SnapshotStore::local(folder.path());
         let budget = Budget::of_machine();
         Job { checked, folder, store, warned: Once::new(), origin, allows_non_restored: false, budget }
     }

@@ -103,7 +103,7 @@ fn is_final(state: State) -> bool {
 
 /// The newest snapshot in a state folder that is known to be committed, for display: the authority decides which one is.
 pub(super) fn last_checkpoint(state: &Path) -> Option<Checkpointed> {
-    let listed = SnapshotStore::new(&state.join("checkpoints")).list().ok()?;
+    let listed = SnapshotStore::local(state).list().ok()?;
     let manifest = listed.into_iter().find(|found| found.committed)?.manifest.ok()?;
     let completed_at = i64::try_from(manifest.created_at).ok()?.checked_mul(1000)?;
     Some(Checkpointed { epoch: manifest.epoch, completed_at, ..Checkpointed::default() })
