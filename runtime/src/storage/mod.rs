@@ -17,9 +17,8 @@ pub use self::memory::Memory;
 /// Named bytes. A name is a path of one or two parts: `files/7-…`, `12-7/manifest`. What has a name never changes, but for
 /// what [`Storage::put`] writes. All calls block.
 pub trait Storage: Debug + Send + Sync {
-    /// Writes bytes under a name that nothing has yet, else [`Error::Exists`]. There whole and durable when this returns, or
-    /// not there at all. So much is promised to whoever makes a manifest, and nothing else is put so: the crash points of a
-    /// manifest are passed on the way.
+    /// Writes bytes under a name that nothing has yet, else [`Error::Exists`]: there whole and durable when this returns, or
+    /// not there at all. Nothing but a manifest needs so much, so the crash points on the way are those of a manifest.
     ///
     /// On [`Error::NoSpace`] nothing remains. After any other failure the process ends.
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), Error>;
