@@ -119,12 +119,13 @@ fn guarantee(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Guarantee> {
 
 fn storage(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Storage> {
     let text = field.text(reader)?;
-    let what = match text.split_once("://") {
-        Some((scheme, _)) => format!("checkpoints in object storage, as {scheme}:// names it"),
-        None if text.contains('/') || text.starts_with(['.', '~']) => {
-            "checkpoints in another folder than the state folder's, which --state chooses".to_owned()
+    let shown = field.shown();
+    let what = match text {
+        _ if text.contains("://") => format!("checkpoints in object storage: \"{shown}\""),
+        _ if text.contains('/') || text.starts_with(['.', '~']) => {
+            format!("checkpoints in a folder of their own: \"{shown}\"")
         }
-        None => return field.choice(reader, &[("local", Some(Storage::Local)), ("memory", Some(Storage::Memory))]),
+        _ => return field.choice(reader, &[("local", Some(Storage::Local)), ("memory", Some(Storage::Memory))]),
     };
     field.report_value_later(reader, &what);
     None
