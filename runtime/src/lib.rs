@@ -1,5 +1,6 @@
-//! Everything of weir that touches the world. Imports point one way: `state`, `connector` ← `guest` ← `dataflow` ←
-//! `pipeline` ← `api` ← `cli`; `settings`, `clock`, `crash`, `durable`, `hex` and `lock` stand below all of them. `tests/it/tidy.rs` checks it.
+//! Everything of weir that touches the world. Imports point one way: `storage` ← `state`, `connector` ← `guest` ←
+//! `dataflow` ← `pipeline` ← `api` ← `cli`; `settings`, `clock`, `crash`, `durable`, `hex` and `lock` stand below all
+//! of them. `tests/it/tidy.rs` checks it.
 
 pub mod api;
 pub mod cli;
@@ -15,3 +16,4 @@ pub mod pipeline;
 pub mod registry;
 pub mod settings;
 pub mod state;
+pub mod storage;

@@ -14,6 +14,7 @@ mod kafka_harness;
 mod kafka_start;
 mod kill_kafka;
 mod local;
+mod memory;
 mod one_name;
 mod parallel;
 mod place;

@@ -16,12 +16,13 @@ const NOTHING_OF_OURS: &[&str] = &["clock", "crash", "durable", "hex", "lock"];
 
 /// For each other module of `runtime/src` those that it may import beside the core and the leaves.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("state", &[]),
+    ("storage", &[]),
+    ("state", &["storage"]),
     ("connector", &[]),
     ("guest", &["state"]),
     ("registry", &["guest"]),
     ("dataflow", &["state", "connector", "guest"]),
-    ("pipeline", &["state", "connector", "guest", "registry", "dataflow"]),
+    ("pipeline", &["storage", "state", "connector", "guest", "registry", "dataflow"]),
     // Never past pipeline and registry.
     ("api", &["registry", "pipeline"]),
     ("cli", &["state", "connector", "guest", "registry", "dataflow", "pipeline", "api"]),

@@ -3,7 +3,7 @@
 use weir_core::ids::Name;
 
 use super::problem::{Code, Problem};
-use crate::pipeline::checkpoints::Checkpoints;
+use crate::pipeline::checkpoints::{self, Checkpoints};
 use crate::pipeline::removal::{Stays, remove_at_rest};
 use crate::pipeline::snapshot_store::parse_id;
 use crate::pipeline::statistics::History;
@@ -74,16 +74,21 @@ impl Watched {
         }
     }
 
+    /// Of one that runs, wherever they lie; else those on disk.
     pub(super) fn checkpoints(&self, name: &str) -> Result<Checkpoints, Problem> {
-        let (name, state) = match self {
-            Watched::One(running) => (running.name.clone(), running.is(name)?.state.clone()),
-            Watched::All(manager) => {
+        match (self.handle(name), self) {
+            (Ok(handle), _) => Ok(handle.checkpoints()),
+            (Err(problem), Watched::All(manager)) if problem.is(Code::PipelineNotRunning) => {
                 let name = manager.get(name)?.name;
-                let state = manager.state_folder(&name);
-                (name, state)
+                let opened = Checkpoints::open(&manager.state_folder(&name), &name);
+                opened.map_err(|e| match e {
+                    // That of a server before this one, or of a run that it has forgotten.
+                    checkpoints::Error::InMemory(_) => problem,
+                    e => Problem::new(Code::Damaged, e.to_string()),
+                })
             }
-        };
-        Checkpoints::open(&state, &name).map_err(|e| Problem::new(Code::Damaged, e.to_string()))
+            (Err(problem), _) => Err(problem),
+        }
     }
 
     /// How its newest checkpoints were made: nothing of that where it does not run.
@@ -198,6 +203,7 @@ fn stays(why: Stays) -> Problem {
         Stays::Newest(_) => Code::CheckpointNeeded,
         Stays::Unknown(_) => Code::UnknownCheckpoint,
         Stays::Failed { .. } | Stays::Ended(_) => Code::NotRemoved,
+        Stays::Folder(checkpoints::Error::InMemory(_)) => Code::NotRemoved,
         Stays::Folder(_) => Code::Damaged,
     };
     Problem::new(code, why.to_string())

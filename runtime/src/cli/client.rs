@@ -51,8 +51,7 @@ enum Peer {
 impl Client {
     pub(super) fn new(place: &Where) -> Result<Client, Exit> {
         let Some(server) = &place.server else {
-            let target = target::target(&place.pipeline, place.state.as_deref())?;
-            return Ok(Client { name: target.name, peer: Peer::Socket(target.state) });
+            return Ok(Client::of(place.target()?));
         };
         let (name, _) = target::name(&place.pipeline)?;
         let Some(authority) = server.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
@@ -68,6 +67,11 @@ impl Client {
         };
         let token = token.map(|token| token.trim().to_owned());
         Ok(Client { name, peer: Peer::Server { authority: authority.to_owned(), token } })
+    }
+
+    /// The way to the process that has this state folder.
+    pub(super) fn of(target: target::Target) -> Client {
+        Client { name: target.name, peer: Peer::Socket(target.state) }
     }
 
     /// Where a savepoint goes: a relative path means this process' folder, which another host does not know.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use weir_core::domain::{Class, Start};
-use weir_core::graph::spec::Guarantee;
+use weir_core::graph::spec::{Checkpoint, Guarantee, Storage};
 
 use super::target::default_state;
 use super::{Exit, load, status_line};
@@ -79,9 +79,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(checked) => checked,
         Err(exit) => return exit,
     };
-    // stdin cannot be read again: nothing of such a run is kept.
-    let scratch = match checked.pipeline.checkpoint.guarantee {
-        Guarantee::None => match tempfile::tempdir() {
+    // stdin cannot be read again: nothing of such a run is kept. One whose checkpoints are in memory begins anew in any folder,
+    // and is found in the one that its commands look into.
+    let Checkpoint { guarantee, storage, .. } = checked.pipeline.checkpoint;
+    let scratch = match (guarantee, storage) {
+        (Guarantee::None, Storage::Local) => match tempfile::tempdir() {
             Ok(folder) => Some(folder),
             Err(e) => {
                 eprintln!("error: cannot make a temporary folder: {e}");
@@ -187,7 +189,8 @@ fn open_origin(folder: &Path, checked: &Checked, allows_non_restored: bool) -> R
 pub(super) fn refused(error: &JobError) -> Exit {
     match error {
         JobError::Folder(folder::Error::Locked { .. }) => Exit::Locked,
-        JobError::Folder(_) => Exit::State,
+        JobError::Folder(_) | JobError::OnDisk { .. } | JobError::State(_) => Exit::State,
+        JobError::Random(_) => Exit::Failed,
         JobError::SinkInState { .. } => Exit::Config,
     }
 }
@@ -195,10 +198,11 @@ pub(super) fn refused(error: &JobError) -> Exit {
 fn announce(job: &Job, state: &Path) {
     let pipeline = job.pipeline();
     tracing::info!(
-        "{}: {}, a checkpoint every {:?}, state in {}",
+        "{}: {}, a checkpoint every {:?}{}, state in {}",
         pipeline.name,
         pipeline.checkpoint.guarantee.as_str(),
         pipeline.checkpoint.interval,
+        if pipeline.checkpoint.storage == Storage::Memory { " in memory" } else { "" },
         state.display()
     );
 }

@@ -63,7 +63,10 @@ pub(super) fn open(job: &Job, settings: &Settings) -> Result<(Box<dyn Authority>
         super::clusters::check_source_topics(job.pipeline(), true).map_err(failure)?;
     }
     let Some(domain) = kafka_domain(job.pipeline()) else {
-        return Ok((Box::new(Current::new(&job.folder, settings.start.is_rewind())), Shared { producer: None }));
+        return Ok((
+            Box::new(Current::new(&job.folder, &job.store, settings.start.is_rewind())),
+            Shared { producer: None },
+        ));
     };
     super::clusters::check_one_cluster(job.pipeline()).map_err(failure)?;
     let opened = kafka::open(&domain).map_err(failure)?;

@@ -1,5 +1,5 @@
-//! The checkpoints in a state folder, for people and tools: which there are, what they hold, whether they are whole. Works
-//! whether or not the pipeline runs; takes no lock and changes nothing.
+//! The checkpoints of a pipeline, for people and tools: which there are, what they hold, whether they are whole. Of those in a
+//! state folder whether or not the pipeline runs; takes no lock and changes nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,12 @@ pub enum Error {
         /// Whose it should be.
         pipeline: Name,
     },
+    /// They are in the memory of another process.
+    #[error(
+        "the checkpoints of {} are in memory (`storage = \"memory\"`), and gone with the process that runs the pipeline: while it runs, `weir checkpoint list` and `show` ask it",
+        .0.display()
+    )]
+    InMemory(PathBuf),
     /// There is no checkpoint of this id.
     #[error("there is no checkpoint {id:?} in {}; {}", path.display(), those(known))]
     Unknown {
@@ -78,20 +84,24 @@ impl Checkpoint {
     }
 }
 
-/// The checkpoints of one state folder.
+/// The checkpoints of one pipeline.
 #[derive(Debug)]
-pub struct Checkpoints {
-    state: PathBuf,
-    store: SnapshotStore,
-}
+pub struct Checkpoints(SnapshotStore);
 
 impl Checkpoints {
+    pub(super) fn of(store: SnapshotStore) -> Checkpoints {
+        Checkpoints(store)
+    }
+
     /// Those of `pipeline` in its state folder.
     pub fn open(state: &Path, pipeline: &Name) -> Result<Checkpoints, Error> {
         if !state.is_dir() || !Folder::inspect(state, pipeline)? {
             return Err(Error::None { path: state.to_owned(), pipeline: pipeline.clone() });
         }
-        Ok(Checkpoints { state: state.to_owned(), store: SnapshotStore::new(&state.join("checkpoints")) })
+        match Folder::is_in_memory(state)? {
+            true => Err(Error::InMemory(state.to_owned())),
+            false => Ok(Checkpoints(SnapshotStore::local(state))),
+        }
     }
 
     /// The committed ones, newest first, and what is wrong with those of which no more than that is known.
@@ -114,14 +124,14 @@ impl Checkpoints {
         let found = committed.into_iter().find(|found| Some((found.snapshot.epoch, found.snapshot.token)) == wanted);
         match found {
             Some(found) => Ok(self.checked(found)?),
-            None => Err(Error::Unknown { id: id.to_owned(), path: self.state.clone(), known }),
+            None => Err(Error::Unknown { id: id.to_owned(), path: self.0.state_folder().to_owned(), known }),
         }
     }
 
     /// Reads every file of a checkpoint and says what is wrong with each. None: it is whole.
     pub fn verify(&self, id: &str) -> Result<(Checkpoint, Vec<state::Error>), Error> {
         let checkpoint = self.get(id)?;
-        let damage = self.store.damage(&checkpoint.manifest);
+        let damage = self.0.damage(&checkpoint.manifest);
         if !damage.is_empty() {
             // A running pipeline may have retired it meanwhile: then it is not damaged, but gone.
             self.get(id)?;
@@ -130,14 +140,14 @@ impl Checkpoints {
     }
 
     pub(super) fn store(&self) -> &SnapshotStore {
-        &self.store
+        &self.0
     }
 
     /// Newest first: those with the mark, and the one that `CURRENT` names: a kill may have come before its mark.
     pub(super) fn committed(&self) -> Result<Vec<Listed>, state::Error> {
         // Where it cannot be read the marks still can; a start says what is wrong with it.
-        let named = current::named(&self.state.join("CURRENT")).unwrap_or_default();
-        let mut listed = self.store.list()?;
+        let named = current::named(&self.0.state_folder().join("CURRENT")).unwrap_or_default();
+        let mut listed = self.0.list()?;
         for found in &mut listed {
             if let Some(named) = &named
                 && (named.epoch, named.token) == (found.snapshot.epoch, found.snapshot.token)
@@ -155,7 +165,7 @@ impl Checkpoints {
         let Listed { snapshot, manifest, marked, .. } = found;
         let damaged = |detail| state::Error::Damaged {
             what: "manifest",
-            path: self.store.folder(snapshot.epoch, snapshot.token).join("manifest"),
+            path: self.0.place_of_manifest(snapshot.epoch, snapshot.token),
             detail,
         };
         if let Some(written) = marked.filter(|written| *written != snapshot.sha256) {

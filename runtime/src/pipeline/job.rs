@@ -2,6 +2,7 @@
 //! knows without running anything; `Job` is that with a locked state folder.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
@@ -12,10 +13,12 @@ use weir_core::graph::spec::{Guarantee, Node, OperatorRef, Pipeline, SinkKind};
 use weir_core::ids::Name;
 
 use super::folder::{self, Folder};
+use super::place::{self, Place};
 use super::savepoint;
 use super::snapshot_store::SnapshotStore;
 use crate::guest::{self, Engine, Limits, Measured, Operator, Subtask};
-use crate::state::Budget;
+use crate::state::{self, Budget};
+use crate::storage::Memory;
 
 /// Gives the bytes of an operator that is named `name@version`.
 pub type Lookup<'a> = dyn Fn(&Name, &str) -> Result<Vec<u8>, String> + 'a;
@@ -193,6 +196,21 @@ pub enum Error {
         /// The state folder.
         state: PathBuf,
     },
+    /// The pipeline would have its checkpoints in memory from now on, and there are others.
+    #[error(
+        "the state folder {} holds checkpoints on disk, which `storage = \"memory\"` would leave behind: write `storage = \"local\"` to go on from them, or give another --state to begin anew",
+        state.display()
+    )]
+    OnDisk {
+        /// The state folder.
+        state: PathBuf,
+    },
+    /// What lies in the state folder cannot be read.
+    #[error(transparent)]
+    State(state::Error),
+    /// The machine gives no random bits.
+    #[error("reading random bits failed: {0}")]
+    Random(io::Error),
 }
 
 /// A checked pipeline with its state folder.
@@ -203,6 +221,8 @@ pub struct Job {
     pub folder: Folder,
     /// Its snapshots.
     pub store: SnapshotStore,
+    /// The memory that they lie in, if in any: for a later run in this process.
+    pub(super) memory: Option<Arc<Memory>>,
     /// What the brokers' settings are warned of: once, not at each restart.
     pub(super) warned: Once,
     /// What it starts from, if not from what is committed.
@@ -218,31 +238,43 @@ pub struct Job {
 impl Job {
     /// Locks the state folder. Nothing was written before.
     pub fn open(checked: Checked, state: &Path) -> Result<Job, Error> {
+        Job::open_again(checked, state, None)
+    }
+
+    /// The same behind a run in this process, whose snapshots may lie in memory.
+    pub(super) fn open_again(checked: Checked, state: &Path, kept: Option<Arc<Memory>>) -> Result<Job, Error> {
         check_sinks(&checked.pipeline, state)?;
         let folder = Folder::open(state, &checked.pipeline.name)?;
-        Ok(Job::of(checked, folder, None))
+        Job::of(checked, folder, kept, None)
     }
 
     /// The same, to start from a savepoint: a state folder that is new continues its history.
     pub fn open_from(checked: Checked, state: &Path, origin: savepoint::Opened) -> Result<Job, Error> {
         check_sinks(&checked.pipeline, state)?;
         let folder = Folder::open_as(state, &checked.pipeline.name, Some(&origin.manifest().lineage))?;
-        Ok(Job::of(checked, folder, Some(origin)))
+        Job::of(checked, folder, None, Some(origin))
     }
 
-    fn of(checked: Checked, folder: Folder, origin: Option<savepoint::Opened>) -> Job {
-        let store = SnapshotStore::new(&folder.checkpoints());
+    fn of(
+        checked: Checked,
+        mut folder: Folder,
+        kept: Option<Arc<Memory>>,
+        origin: Option<savepoint::Opened>,
+    ) -> Result<Job, Error> {
+        let lineage = origin.as_ref().map(|origin| origin.manifest().lineage.as_str());
+        let Place { store, memory } = place::open(&mut folder, checked.pipeline.checkpoint.storage, kept, lineage)?;
         let budget = Budget::of_machine();
-        Job {
+        Ok(Job {
             checked,
             folder,
             store,
+            memory,
             warned: Once::new(),
             origin_is_given: origin.is_some(),
             origin,
             allows_non_restored: false,
             budget,
-        }
+        })
     }
 
     /// Where a start from the savepoint begins.

@@ -13,6 +13,7 @@ pub mod folder;
 mod job;
 mod manager;
 mod owner;
+mod place;
 mod rehearsal;
 pub mod removal;
 mod renames;

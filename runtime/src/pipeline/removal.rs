@@ -61,10 +61,10 @@ impl Removal {
 
     /// Behind the deletion, on the thread that carried it out.
     pub(super) fn done(self, store: &SnapshotStore) {
-        let folder = store.folder(self.epoch, self.token);
-        let result = match folder.join("manifest").exists() {
-            true => Err(Stays::Failed { id: self.id(), why: "the log says why".to_owned() }),
-            false => Ok(()),
+        let result = match store.has(self.epoch, self.token) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Stays::Failed { id: self.id(), why: "the log says why".to_owned() }),
+            Err(e) => Err(Stays::Failed { id: self.id(), why: e.to_string() }),
         };
         let _ = self.answer.try_send(result);
     }

@@ -20,13 +20,14 @@ use super::job::Checked;
 use super::renames;
 use super::snapshot_store::{self, SnapshotStore};
 use super::writer::{TIMERS, state_ids};
+use crate::state::FILES;
+use crate::storage::{Local, Storage};
 use crate::{durable, hex, state};
 
 /// The version of the layout that this build writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
 const FORMAT: &str = "format";
-const FILES: &str = "files";
 const MANIFEST: &str = "manifest";
 /// Below the state folder: where savepoints go unless the user names another place.
 const DEFAULT_TO: &str = "savepoints";
@@ -53,7 +54,7 @@ pub(super) struct Source {
     path: PathBuf,
 }
 
-/// Second links to files that may be retired.
+/// Files that may be retired, in a folder aside: second links to them, where they lie on disk.
 #[derive(Debug)]
 struct Pinned(PathBuf);
 
@@ -65,7 +66,7 @@ impl Drop for Pinned {
 }
 
 impl Source {
-    /// Takes hold of a committed checkpoint's files, in a time that does not depend on their size. `to` is the folder into
+    /// Takes hold of a committed checkpoint's files: of those on disk in a time that does not depend on their size. `to` is the folder into
     /// which the savepoint's own comes.
     pub(super) fn pin(store: &SnapshotStore, snapshot: &SnapshotRef, to: Option<PathBuf>) -> Result<Source, String> {
         let (bytes, manifest) = store.read(snapshot).map_err(|e| format!("no savepoint: {e}"))?;
@@ -83,8 +84,9 @@ impl Source {
         files.sort();
         files.dedup();
         for file in &files {
-            let from = store.file(file);
-            fs::hard_link(&from, pinned.0.join(&file.stored)).map_err(failed("linking", &from))?;
+            store
+                .bring_out(file, &pinned.0.join(&file.stored))
+                .map_err(|e| format!("no savepoint: {}", sentence(&e)))?;
         }
         Ok(Source { snapshot: snapshot.clone(), manifest: bytes, files, pinned, path })
     }
@@ -142,6 +144,12 @@ pub(super) fn remove_leftovers(state: &Path) {
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> String {
     let path = path.to_owned();
     move |e| format!("{action} {} failed: {e}", path.display())
+}
+
+/// An error with its cause.
+fn sentence(error: &state::Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
@@ -252,7 +260,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Opened {
     manifest: Manifest,
-    files: PathBuf,
+    storage: Local,
 }
 
 impl Opened {
@@ -267,11 +275,12 @@ impl Opened {
                 false => Error::Neither(path.to_owned()),
             });
         }
-        let (expected, files) = match is_savepoint {
-            true => (Some(read_format(&path.join(FORMAT))?), path.join(FILES)),
+        let (expected, root) = match is_savepoint {
+            true => (Some(read_format(&path.join(FORMAT))?), path),
             false if path.join(FILES).is_dir() => return Err(incomplete(FORMAT.to_owned())),
-            false => (snapshot_store::marked(path), path.parent().unwrap_or(path).join(FILES)),
+            false => (snapshot_store::marked(path), path.parent().unwrap_or(path)),
         };
+        let storage = Local::new(root);
         let bytes = match fs::read(&manifest_path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(incomplete(MANIFEST.to_owned())),
@@ -299,13 +308,13 @@ impl Opened {
             return Err(Error::KeyGroups { path: path.to_owned(), found: manifest.key_groups });
         }
         for file in manifest.files() {
-            state::verify_file(&files, file).map_err(|error| match error {
+            state::verify_file(&storage, file).map_err(|error| match error {
                 state::Error::Missing { .. } => incomplete(format!("{FILES}/{}", file.stored)),
                 state::Error::Damaged { path, detail, .. } => Error::Damaged { path, detail },
-                other => Error::Damaged { path: files.join(&file.stored), detail: other.to_string() },
+                other => Error::Damaged { path: storage.place(&state::stored_name(file)), detail: other.to_string() },
             })?;
         }
-        Ok(Opened { manifest, files })
+        Ok(Opened { manifest, storage })
     }
 
     /// Refuses a state that its operator cannot read, names that the savepoint lacks, and by name what the pipeline has no
@@ -330,7 +339,7 @@ impl Opened {
     }
 
     pub(super) fn file(&self, file: &FileRef) -> PathBuf {
-        self.files.join(&file.stored)
+        self.storage.place(&state::stored_name(file))
     }
 }
 

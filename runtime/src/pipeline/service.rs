@@ -12,9 +12,11 @@ use weir_core::restart::{Restarts, Verdict};
 
 use super::attempt::{self, Ending, Event};
 use super::authority::kafka_domain;
+use super::checkpoints::Checkpoints;
 use super::job::Job;
 use super::owner;
 use super::removal::{Removal, Stays};
+use super::snapshot_store::SnapshotStore;
 use super::status::{State, Status};
 use super::wishes::{Answer, Wish, Wishes};
 use crate::clock;
@@ -50,6 +52,7 @@ pub struct Outcome {
 pub struct Handle {
     sender: SyncSender<Event>,
     wishes: Wishes,
+    store: SnapshotStore,
     /// Its facts.
     pub status: Status,
 }
@@ -96,6 +99,11 @@ impl Handle {
         self.ask(Wish::StopWithSavepoint { to })
     }
 
+    /// Its checkpoints, wherever they lie.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::of(self.store.clone())
+    }
+
     /// Comes back when the pipeline has ended and given its state folder back.
     pub fn wait_for_end(&self) {
         // Nothing is ever sent: the end is that the sender is gone.
@@ -133,7 +141,8 @@ impl Service {
         // Bounded by who sends: three threads of an attempt with a few answers each. Who wakes it does not wait.
         let (sender, events) = sync_channel(1024);
         let (status, wishes) = (Status::default(), Wishes::default());
-        let handle = Handle { sender: sender.clone(), wishes: wishes.clone(), status: status.clone() };
+        let (store, sent) = (job.store.clone(), sender.clone());
+        let handle = Handle { sender: sent, wishes: wishes.clone(), store, status: status.clone() };
         (Service { job, settings, sender, events, wishes, status }, handle)
     }
 

@@ -282,7 +282,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, SnapshotStore) {
         let folder = tempfile::tempdir().unwrap();
-        let store = SnapshotStore::new(folder.path());
+        let store = SnapshotStore::local(folder.path());
         (folder, store)
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use weir_core::graph::spec::{KafkaClient, OperatorRef, SinkKind, SourceKind};
+use weir_core::graph::spec::{KafkaClient, OperatorRef, SinkKind, SourceKind, Storage};
 
 use super::*;
 
@@ -307,9 +307,22 @@ fn a_restart_strategy_takes_its_own_numbers_and_no_others() {
 }
 
 #[test]
+fn checkpoints_in_memory_need_the_guarantee_that_they_can_give() {
+    let ends =
+        "[sources.in]\ntype = \"generator\"\ntemplate = \"x\"\n[sinks.out]\ntype = \"discard\"\ninputs = [\"in\"]\n";
+    let file = |checkpoint: &str| format!("version = 1\nname = \"p\"\n[checkpoint]\n{checkpoint}\n{ends}");
+    assert_eq!(good(&file("storage = \"local\"")).spec.checkpoint.storage, Storage::Local);
+    let memory = good(&file("storage = \"memory\"\nguarantee = \"none\"")).spec.checkpoint;
+    assert_eq!(memory.storage, Storage::Memory);
+    let refused = ["storage = \"memory\"", "storage = \"memory\"\nguarantee = \"at-least-once\"", "storage = \"disk\""];
+    insta::assert_snapshot!(refused.map(|checkpoint| bad(&file(checkpoint))).join("\n"));
+}
+
+#[test]
 fn what_comes_later_says_so() {
     let later = [
         "[checkpoint]\nstorage = \"/mnt\"\n",
+        "[checkpoint]\nstorage = \"s3://bucket/weir\"\n",
         "[[tests]]\nname = \"t\"\n",
         "[nodes.n]\noperator = \"o@1\"\ninputs = [\"in\"]\ncapabilities = [\"random\"]\n",
         "[nodes.n]\noperator = \"o@1\"\ninputs = [\"in\"]\non_error = \"dead-letter\"\n",

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::settings::size;
+use crate::storage;
 
 /// A failure of state or of its files.
 #[derive(Debug, thiserror::Error)]
@@ -95,5 +96,19 @@ impl Error {
     /// Takes an error after which nothing may be tried again.
     pub(crate) fn fatal(action: &'static str, path: &Path, error: impl Into<Cause>) -> Error {
         Error::Fatal { action, path: path.to_owned(), source: error.into() }
+    }
+}
+
+/// What a store says. Who expects a name to be missing asks before; here nothing may be tried on top of it.
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Error {
+        match error {
+            storage::Error::NoSpace { action, path } => Error::NoSpace { action, path },
+            storage::Error::Fatal { action, path, source } => Error::fatal(action, &path, source),
+            storage::Error::Exists(path) => {
+                Error::fatal("creating", &path, io::Error::from(io::ErrorKind::AlreadyExists))
+            }
+            storage::Error::Missing(path) => Error::fatal("reading", &path, io::Error::from(io::ErrorKind::NotFound)),
+        }
     }
 }

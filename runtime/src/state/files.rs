@@ -1,43 +1,68 @@
-//! The content-addressed files below `checkpoints/files/`: written under a temporary name, hashed, fsynced and named
-//! `<token>-<sha256>`; and checked before anything is restored from them. Never deletes one that has its name.
+//! The content-addressed files of a store, `files/<token>-<sha256>`: written on this machine under a temporary name, hashed,
+//! and taken in by the store; and checked before anything is restored from them. Never deletes one that has its name.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use weir_core::checkpoint::manifest::{FileRef, StateFiles};
 use weir_core::ids::Token;
 
 use super::Error;
-use crate::{durable, hex};
+use crate::hex;
+use crate::storage::{self, Storage};
+
+/// Where state files lie in a store.
+pub const FILES: &str = "files";
 
 /// What a stored file is called in messages.
 const STATE_FILE: &str = "state file";
 
+/// Bytes of a stored file that are read at a time.
+const PIECE: u64 = 1 << 20;
+
+/// The name of a state file in its store.
+pub fn stored_name(file: &FileRef) -> String {
+    format!("{FILES}/{}", file.stored)
+}
+
 /// The files of one attempt. Everything that it writes carries its token, so that a later attempt knows whose it is.
 #[derive(Debug)]
 pub(super) struct Files {
-    dir: PathBuf,
+    storage: Arc<dyn Storage>,
     token: Token,
     temporary: u64,
 }
 
 impl Files {
-    pub(super) fn new(dir: &Path, token: Token) -> Files {
-        Files { dir: dir.to_owned(), token, temporary: 0 }
+    pub(super) fn new(storage: Arc<dyn Storage>, token: Token) -> Files {
+        Files { storage, token, temporary: 0 }
     }
 
     /// A name that nothing has yet. Collected by its token if we die.
     pub(super) fn temporary(&mut self) -> PathBuf {
         self.temporary += 1;
-        self.dir.join(format!("{}-tmp-{}", self.token, self.temporary))
+        self.storage.staging().join(format!("{}-tmp-{}", self.token, self.temporary))
     }
 
-    pub(super) fn path(&self, file: &FileRef) -> PathBuf {
-        self.dir.join(&file.stored)
+    /// Gives a stored file a path outside of the store. Nobody changes what lies there.
+    pub(super) fn bring_out(&self, file: &FileRef, to: &Path) -> Result<(), Error> {
+        Ok(self.storage.bring_out(&stored_name(file), to)?)
     }
 
-    /// Gives a temporary file its name: hashed and fsynced. The folder is fsynced by [`Files::sync`]. Whatever happens,
+    /// The same for one that will be changed.
+    pub(super) fn copy_out(&self, file: &FileRef, to: &Path) -> Result<(), Error> {
+        let bytes = self.storage.get(&stored_name(file))?;
+        fs::write(to, bytes).map_err(|e| Error::write("placing", to, e))
+    }
+
+    /// What a stored file is called in messages.
+    pub(super) fn place(&self, file: &FileRef) -> PathBuf {
+        self.storage.place(&stored_name(file))
+    }
+
+    /// Gives a temporary file its name: hashed and durable. The name is made durable by [`Files::sync`]. Whatever happens,
     /// the temporary name is gone afterwards.
     pub(super) fn keep(&self, temporary: &Path) -> Result<FileRef, Error> {
         let kept = self.name(temporary);
@@ -48,17 +73,16 @@ impl Files {
     }
 
     fn name(&self, temporary: &Path) -> Result<FileRef, Error> {
-        let (sha256, bytes) = hash_file(temporary).map_err(|e| Error::fatal("reading back", temporary, e))?;
+        let hashed = File::open(temporary).and_then(|mut file| hex::sha256_of(&mut file));
+        let (sha256, bytes) = hashed.map_err(|e| Error::fatal("reading back", temporary, e))?;
         let file = FileRef { stored: format!("{}-{sha256}", self.token), bytes, sha256 };
-        let path = self.path(&file);
-        if path.exists() {
-            // This attempt stored the same content before, and fsynced it (mostly: a delta that became a table of the base).
+        let name = stored_name(&file);
+        if self.storage.length(&name)?.is_some() {
+            // This attempt stored the same content before (mostly: a delta that became a table of the base).
             fs::remove_file(temporary).map_err(|e| Error::write("removing", temporary, e))?;
             return Ok(file);
         }
-        let synced = File::open(temporary).and_then(|f| f.sync_all());
-        synced.map_err(|e| Error::fatal("fsync of", temporary, e))?;
-        fs::rename(temporary, &path).map_err(|e| Error::write("naming", temporary, e))?;
+        self.storage.adopt(temporary, &name)?;
         Ok(file)
     }
 
@@ -81,16 +105,11 @@ impl Files {
 
     /// Makes the names durable.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        sync_dir(&self.dir)
+        Ok(self.storage.sync(FILES)?)
     }
 }
 
-/// Makes the names in a folder durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    durable::sync_folder(dir).map_err(|e| Error::fatal("fsync of", dir, e))
-}
-
-/// The names in a folder, sorted.
+/// The names in a folder of this machine, sorted.
 pub(crate) fn list_dir(dir: &Path) -> Result<Vec<String>, Error> {
     let failed = |e| Error::fatal("listing", dir, e);
     let mut names = Vec::new();
@@ -99,10 +118,6 @@ pub(crate) fn list_dir(dir: &Path) -> Result<Vec<String>, Error> {
     }
     names.sort_unstable();
     Ok(names)
-}
-
-fn hash_file(path: &Path) -> io::Result<(String, u64)> {
-    hex::sha256_of(&mut File::open(path)?)
 }
 
 /// Files of a snapshot that were all there, with the right length and digest. Only [`verify`] makes one, and only from one
@@ -117,37 +132,46 @@ impl VerifiedFiles {
     }
 }
 
-/// Checks every file of a snapshot in `dir`, before anything is restored from one of them. Changes nothing.
-pub fn verify(dir: &Path, files: &StateFiles) -> Result<VerifiedFiles, Error> {
+/// Checks every file of a snapshot, before anything is restored from one of them. Changes nothing.
+pub fn verify(storage: &dyn Storage, files: &StateFiles) -> Result<VerifiedFiles, Error> {
     for file in files.base.values().chain(&files.deltas) {
-        verify_file(dir, file)?;
+        verify_file(storage, file)?;
     }
     if let Some(name) = files.base.keys().find(|name| name.contains('/') || name.starts_with('.')) {
         return Err(Error::Damaged {
             what: STATE_FILE,
-            path: dir.join(name),
+            path: storage.place(FILES).join(name),
             detail: "not a name of RocksDB's".into(),
         });
     }
     Ok(VerifiedFiles(files.clone()))
 }
 
-/// Checks one file in `dir`: its name, its length, its digest. Changes nothing.
-pub fn verify_file(dir: &Path, file: &FileRef) -> Result<(), Error> {
-    let path = dir.join(&file.stored);
-    let damaged = |detail| Error::Damaged { what: STATE_FILE, path: path.clone(), detail };
+/// Checks one file of a store: its name, its length, its digest. Changes nothing.
+pub fn verify_file(storage: &dyn Storage, file: &FileRef) -> Result<(), Error> {
+    let name = stored_name(file);
+    let damaged = |detail| Error::Damaged { what: STATE_FILE, path: storage.place(&name), detail };
     if parse_stored(&file.stored).is_none_or(|(_, digest)| digest != file.sha256) {
         return Err(damaged("the manifest gives it a name that no weir gives".into()));
     }
-    let bytes = match fs::metadata(&path) {
-        Ok(found) => found.len(),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { what: STATE_FILE, path }),
-        Err(e) => return Err(Error::fatal("reading", &path, e)),
-    };
+    let missing = || Error::Missing { what: STATE_FILE, path: storage.place(&name) };
+    let bytes = storage.length(&name)?.ok_or_else(missing)?;
     if bytes != file.bytes {
         return Err(damaged(format!("it has {bytes} bytes, {} were written", file.bytes)));
     }
-    let (sha256, _) = hash_file(&path).map_err(|e| Error::fatal("reading", &path, e))?;
+    let (mut hasher, mut at) = (Sha256::new(), 0);
+    while at < bytes {
+        let piece = match storage.get_range(&name, at..at + PIECE) {
+            Err(storage::Error::Missing(_)) => return Err(missing()),
+            piece => piece?,
+        };
+        if piece.is_empty() {
+            break;
+        }
+        hasher.update(&piece);
+        at += piece.len() as u64;
+    }
+    let sha256 = hex::encode(&hasher.finalize());
     if sha256 != file.sha256 {
         return Err(damaged(format!("its sha256 is {sha256}")));
     }

@@ -1,5 +1,5 @@
 //! `weir checkpoint list|verify`: what a state folder holds, read whether or not the pipeline runs. `trigger` asks the process
-//! that runs it. None of them writes; `show` and `rm` are beside.
+//! that runs it, and so does `list` where they are in its memory. None of them writes; `show` and `rm` are beside.
 
 mod rm;
 mod show;
@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::client::{Client, Where};
+use super::client::{Client, No, Where};
 use super::target::{Target, target};
 use super::{Exit, Format};
 use crate::api::shown::summary;
-use crate::clock::rfc3339;
 use crate::pipeline::checkpoints::{Checkpoints, Error};
 
 #[derive(Debug, clap::Subcommand)]
@@ -66,7 +65,7 @@ pub(super) struct One {
 
 pub(super) fn run(command: &Command) -> Exit {
     match command {
-        Command::List(it) => read(&it.pipeline, it.state.as_deref(), |found| list(found, it.format)),
+        Command::List(it) => list(it).unwrap_or_else(|exit| exit),
         Command::Show(it) => show::run(it).unwrap_or_else(|exit| exit),
         Command::Rm(it) => rm::run(it).unwrap_or_else(|exit| exit),
         Command::Verify(it) => read(&it.pipeline, it.state.as_deref(), |found| verify(found, it)),
@@ -104,13 +103,26 @@ fn trigger(arguments: &Trigger) -> Result<(), Exit> {
     Ok(())
 }
 
-fn list(checkpoints: &Checkpoints, format: Format) -> Result<Exit, Error> {
-    let (found, damaged) = checkpoints.list()?;
-    for error in &damaged {
-        eprintln!("warning: {error}");
-    }
-    if format == Format::Json {
-        println!("{:#}", found.iter().map(summary).collect::<Value>());
+fn list(arguments: &Arguments) -> Result<Exit, Exit> {
+    let target = target(&arguments.pipeline, arguments.state.as_deref())?;
+    let found: Vec<Value> = match Checkpoints::open(&target.state, &target.name) {
+        Ok(found) => {
+            let (found, damaged) = found.list().map_err(failed)?;
+            damaged.iter().for_each(|error| eprintln!("warning: {error}"));
+            found.iter().map(summary).collect()
+        }
+        Err(in_memory @ Error::InMemory(_)) => {
+            let client = Client::of(target);
+            match client.ask("GET", &format!("/api/v1/pipelines/{}/checkpoints", client.name), "") {
+                Ok(mut answer) => answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
+                Err(No::Nobody(_)) => return Err(failed(in_memory)),
+                Err(no) => return Err(no.print()),
+            }
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    if arguments.format == Format::Json {
+        println!("{:#}", Value::from(found));
         return Ok(Exit::Ok);
     }
     if found.is_empty() {
@@ -119,7 +131,9 @@ fn list(checkpoints: &Checkpoints, format: Format) -> Result<Exit, Error> {
     }
     println!("{:<16} {:<24} {:>14} KIND", "ID", "COMPLETED", "BYTES");
     for it in &found {
-        println!("{:<16} {:<24} {:>14} {}", it.id(), rfc3339(it.completed_at()), it.bytes(), it.kind().as_str());
+        let text = |key: &str| it[key].as_str().unwrap_or("-");
+        let bytes = it["bytes"].as_u64().unwrap_or_default();
+        println!("{:<16} {:<24} {bytes:>14} {}", text("id"), text("completed_at"), text("kind"));
     }
     Ok(Exit::Ok)
 }

@@ -49,8 +49,8 @@ struct Claimed {
 
 impl Current {
     /// Over the folder whose lock is held. Reads nothing yet.
-    pub fn new(folder: &Folder, is_reset: bool) -> Current {
-        let store = SnapshotStore::new(&folder.checkpoints());
+    pub fn new(folder: &Folder, store: &SnapshotStore, is_reset: bool) -> Current {
+        let store = store.clone();
         Current { path: folder.current(), store, is_reset, seen: None, claimed: None, marked: None }
     }
 

@@ -42,8 +42,12 @@ fn folder() -> (TempDir, Folder) {
     (dir, folder)
 }
 
+fn over(folder: &Folder, is_reset: bool) -> Current {
+    Current::new(folder, &SnapshotStore::local(folder.path()), is_reset)
+}
+
 fn start(folder: &Folder, nonce: &str) -> (Current, Resolved) {
-    let mut current = Current::new(folder, false);
+    let mut current = over(folder, false);
     current.fence(&[]).unwrap();
     assert!(matches!(current.claim(&claim(nonce)), Outcome::Committed { may_have_resent: false }));
     let resolved = current.resolve(nonce).unwrap();
@@ -88,10 +92,10 @@ fn a_changed_byte_or_a_newer_format_stops_everything() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         fs::write(folder.current(), &bad).unwrap();
-        assert!(matches!(Current::new(&folder, false).peek(), Err(Error::Halt(_))), "byte {at}");
+        assert!(matches!(over(&folder, false).peek(), Err(Error::Halt(_))), "byte {at}");
     }
     fs::write(folder.current(), "{\"version\":2}\n").unwrap();
-    let error = Current::new(&folder, false).fence(&[]).unwrap_err().to_string();
+    let error = over(&folder, false).fence(&[]).unwrap_err().to_string();
     assert!(error.contains("has format 2"), "{error}");
 }
 
@@ -113,16 +117,16 @@ fn a_lost_file_is_told_from_a_first_start_by_what_it_must_have_named() {
     fs::write(folder.files().join("7-tmp-1"), "").unwrap();
     fs::remove_file(folder.current()).unwrap();
     for _ in 0..3 {
-        let error = Current::new(&folder, false).peek().unwrap_err().to_string();
+        let error = over(&folder, false).peek().unwrap_err().to_string();
         assert!(error.contains("CURRENT is missing") && error.contains("--from empty --rewind"), "{error}");
-        assert!(matches!(Current::new(&folder, false).fence(&[]), Err(Error::Halt(_))));
+        assert!(matches!(over(&folder, false).fence(&[]), Err(Error::Halt(_))));
         assert!(!folder.current().exists());
     }
     // Claimed and never committed: a first start that died early.
     fs::write(folder.current(), claimed).unwrap();
-    assert_eq!(Current::new(&folder, false).peek().unwrap().commit, None);
+    assert_eq!(over(&folder, false).peek().unwrap().commit, None);
     fs::remove_file(folder.current()).unwrap();
-    let mut reset = Current::new(&folder, true);
+    let mut reset = over(&folder, true);
     reset.fence(&[]).unwrap();
     assert!(matches!(reset.claim(&claim("n2")), Outcome::Committed { .. }));
     assert_eq!(reset.resolve("n2").unwrap().token, Token(8), "above everything that is there");

@@ -2,6 +2,7 @@
 //! pipeline's, before it touches anything. Knows nothing of what the snapshots hold.
 
 mod error;
+mod memory;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -46,6 +47,9 @@ struct Format {
     lineage: String,
     #[serde(flatten)]
     terms: Terms,
+    /// The id of the memory that the snapshots lie in; where there is none they lie in `checkpoints/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory: Option<String>,
 }
 
 /// What the commits of a state folder were made under; unknown in folders of old, and before the first start got so far.
@@ -279,7 +283,7 @@ fn new_format(folder: &Path, pipeline: &Name, lineage: Option<&str>) -> Result<F
     let random = || hex::random::<16>().map_err(io_error("writing", &folder.join("format")));
     let lineage = lineage.map_or_else(random, |lineage| Ok(lineage.to_owned()))?;
     let (pipeline, created) = (pipeline.clone(), clock::now_millis());
-    Ok(Format { version: VERSION, pipeline, created, lineage, terms: Terms::default() })
+    Ok(Format { version: VERSION, pipeline, created, lineage, terms: Terms::default(), memory: None })
 }
 
 fn write_format(folder: &Path, format: &Format) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! One pipeline of a server: its record, what runs of it, and what a reader sees of both. Decides nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use weir_core::ids::Name;
@@ -9,6 +10,7 @@ use super::record::{Desired, Record};
 use crate::pipeline::service::Handle;
 use crate::pipeline::snapshot_store::SnapshotStore;
 use crate::pipeline::status::{Checkpointed, State};
+use crate::storage::Memory;
 
 /// What a reader sees of a pipeline.
 #[derive(Debug, Clone)]
@@ -36,13 +38,15 @@ pub(super) struct Entry {
     pub(super) problem: Option<String>,
     /// Its newest checkpoint before its service had one of its own.
     pub(super) before: Option<Checkpointed>,
+    /// What holds its checkpoints, where they are in memory: for its next run in this process.
+    pub(super) memory: Option<Arc<Memory>>,
     /// Its files are going: it stays in the list so that nobody starts a new one in the same folder.
     pub(super) is_being_deleted: bool,
 }
 
 impl Entry {
     pub(super) fn new(record: Record) -> Entry {
-        Entry { record, handle: None, thread: None, problem: None, before: None, is_being_deleted: false }
+        Entry { record, handle: None, thread: None, problem: None, before: None, memory: None, is_being_deleted: false }
     }
 
     /// Whether something of it still works on its state folder.
@@ -103,7 +107,7 @@ fn is_final(state: State) -> bool {
 
 /// The newest snapshot in a state folder that is known to be committed, for display: the authority decides which one is.
 pub(super) fn last_checkpoint(state: &Path) -> Option<Checkpointed> {
-    let listed = SnapshotStore::new(&state.join("checkpoints")).list().ok()?;
+    let listed = SnapshotStore::local(state).list().ok()?;
     let manifest = listed.into_iter().find(|found| found.committed)?.manifest.ok()?;
     let completed_at = i64::try_from(manifest.created_at).ok()?.checked_mul(1000)?;
     Some(Checkpointed { epoch: manifest.epoch, completed_at, ..Checkpointed::default() })

@@ -28,6 +28,7 @@ use crate::crash;
 use crate::registry::Registry;
 use crate::settings::Diagnostics;
 use crate::state::Budget;
+use crate::storage::Memory;
 
 /// Why a wish was refused.
 #[derive(Debug, thiserror::Error)]
@@ -303,7 +304,9 @@ impl Manager {
             return Ok(());
         }
         let checked = check_to_delete(&self.0.registry, &record.name, record.language, &record.text)?;
-        let job = Job::open(checked, &self.state(&record.name)).map_err(|e| Error::NotReset(e.to_string()))?;
+        let kept = self.memory(&record.name);
+        let job =
+            Job::open_again(checked, &self.state(&record.name), kept).map_err(|e| Error::NotReset(e.to_string()))?;
         let (service, _) = Service::new(job, Settings { start: Start::Delete, takeover: true });
         let outcome = service.run();
         match outcome.class {
@@ -333,6 +336,11 @@ impl Manager {
 
     fn is_shutting_down(&self) -> bool {
         self.0.is_shutting_down.load(Ordering::SeqCst)
+    }
+
+    /// What holds a pipeline's checkpoints, where they are in memory.
+    fn memory(&self, name: &Name) -> Option<Arc<Memory>> {
+        self.entries().get(name)?.memory.clone()
     }
 
     /// Where a pipeline keeps its state.

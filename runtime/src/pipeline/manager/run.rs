@@ -47,14 +47,17 @@ impl Manager {
                 )
             }
         };
-        match checked.and_then(|checked| Job::open(checked, &state).map_err(|e| e.to_string())) {
+        let kept = self.memory(&record.name);
+        match checked.and_then(|checked| Job::open_again(checked, &state, kept).map_err(|e| e.to_string())) {
             Ok(mut job) => {
                 job.budget = Arc::clone(&self.0.budget);
+                let memory = job.memory.clone();
                 let (service, handle) = Service::new(job, Settings::default());
                 // Stopped or applied again while it was being checked: the newer wish counts.
                 let is_wanted = self.update(record, |entry| {
                     entry.before = last_checkpoint(&state);
                     entry.handle = Some(handle);
+                    entry.memory = memory;
                 });
                 if !is_wanted {
                     return;

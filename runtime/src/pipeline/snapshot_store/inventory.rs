@@ -3,8 +3,8 @@
 use weir_core::domain::{Inventory, Stored};
 use weir_core::ids::Token;
 
-use super::{Error, MANIFEST, SnapshotStore};
-use crate::state::{list_dir, parse_stored, parse_temporary};
+use super::{Error, SnapshotStore};
+use crate::state::{FILES, list_dir, parse_stored, parse_temporary};
 
 impl SnapshotStore {
     /// Everything that may one day be deleted. A manifest that cannot be read is in no list: nothing touches it.
@@ -22,19 +22,27 @@ impl SnapshotStore {
                 });
             }
         }
-        let unfinished = (self.folders()?.into_iter())
-            .filter(|(epoch, token)| !self.folder(*epoch, *token).join(MANIFEST).exists())
-            .collect();
-        let ours = |name: &String| parse_stored(name).is_some();
-        let files = list_dir(&self.files)?.into_iter().filter(ours).collect();
-        Ok(Inventory { manifests, files, unfinished })
+        let mut unfinished = Vec::new();
+        for (epoch, token) in self.folders()? {
+            if !self.has(epoch, token)? {
+                unfinished.push((epoch, token));
+            }
+        }
+        Ok(Inventory { manifests, files: self.files()?, unfinished })
     }
 
     /// The highest token in any name, of snapshots, state files and temporary ones.
     pub fn newest_token(&self) -> Result<Option<Token>, Error> {
         let snapshots = self.folders()?.into_iter().map(|(_, token)| token);
-        let names = list_dir(&self.files)?;
-        let token_of = |name: &String| parse_stored(name).map(|(token, _)| token).or_else(|| parse_temporary(name));
-        Ok(snapshots.chain(names.iter().filter_map(token_of)).max())
+        let files = self.files()?;
+        let files = files.iter().filter_map(|name| parse_stored(name)).map(|(token, _)| token);
+        let temporary = list_dir(self.storage.staging())?;
+        Ok(snapshots.chain(files).chain(temporary.iter().filter_map(|name| parse_temporary(name))).max())
+    }
+
+    /// The names of all state files.
+    fn files(&self) -> Result<Vec<String>, Error> {
+        let names = self.storage.list(FILES)?.into_iter().map(|entry| entry.name);
+        Ok(names.filter(|name| parse_stored(name).is_some()).collect())
     }
 }

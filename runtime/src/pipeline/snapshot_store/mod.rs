@@ -1,19 +1,26 @@
-//! Snapshots in a local folder: a manifest per snapshot, written last, and the state files that manifests share. Only a
-//! manifest that is durable here makes a [`Prepared`], so no commit can name one that is not. Deleting is in `collect`.
+//! Snapshots in a store: a manifest per snapshot, written last, and the state files that manifests share. Only a manifest
+//! that is durable there makes a [`Prepared`], so no commit can name one that is not. Deleting is in `collect`.
+//!
+//! | name | |
+//! |---|---|
+//! | `<epoch>-<token>/manifest` | what makes a snapshot |
+//! | `<epoch>-<token>/committed` | the digest of the manifest, once it is known to be committed; may be lost |
+//! | `files/<token>-<sha256>` | state files |
 
 mod collect;
 mod inventory;
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use weir_core::checkpoint::manifest::{FileRef, Manifest, SnapshotRef, VERSION};
 use weir_core::ids::{Epoch, Token};
 
 pub use crate::state::Error;
-use crate::state::{VerifiedFiles, list_dir, parse_token, sync_dir, verify, verify_file};
+use crate::state::{FILES, VerifiedFiles, parse_token, stored_name, verify, verify_file};
+use crate::storage::{self, Local, Storage};
 use crate::{crash, hex};
 
 /// Proof that a snapshot is durable: manifest, files and their names. Nobody else can make one.
@@ -36,7 +43,7 @@ pub struct Snapshot {
     pub files: VerifiedFiles,
 }
 
-/// A snapshot as found in the folder. Its state files were not looked at.
+/// A snapshot as found in the store. Its state files were not looked at.
 #[derive(Debug)]
 pub struct Listed {
     /// Its name and the digest of its manifest.
@@ -49,57 +56,48 @@ pub struct Listed {
     pub marked: Option<String>,
 }
 
-/// Snapshots below `checkpoints/`.
+/// The snapshots of one pipeline. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SnapshotStore {
-    dir: PathBuf,
-    files: PathBuf,
+    storage: Arc<dyn Storage>,
+    state: PathBuf,
 }
 
 const MANIFEST: &str = "manifest";
+/// What a process that dies over a manifest leaves in a local folder.
 const TEMPORARY: &str = "manifest.tmp";
 const COMMITTED: &str = "committed";
 
+/// Where the snapshots of a state folder lie.
+const CHECKPOINTS: &str = "checkpoints";
+
 impl SnapshotStore {
-    /// The store in a state folder's `checkpoints/`, which is there.
-    pub fn new(checkpoints: &Path) -> SnapshotStore {
-        SnapshotStore { dir: checkpoints.to_owned(), files: checkpoints.join("files") }
+    /// The snapshots in `storage` of the pipeline whose state folder is `state`.
+    pub fn new(storage: Arc<dyn Storage>, state: &Path) -> SnapshotStore {
+        SnapshotStore { storage, state: state.to_owned() }
     }
 
-    /// Makes a snapshot durable. Its state files were written and fsynced by `state::Database`.
+    /// Those below `checkpoints/` of a state folder.
+    pub fn local(state: &Path) -> SnapshotStore {
+        SnapshotStore::new(Arc::new(Local::new(&state.join(CHECKPOINTS))), state)
+    }
+
+    /// Makes a snapshot durable. Its state files were stored by `state::Database`, and are durable but for their names.
     ///
     /// On [`Error::NoSpace`] nothing of it remains and the epoch is declined. After any other error the process ends.
     pub fn prepare(&self, manifest: &Manifest) -> Result<Prepared, Error> {
-        let dir = self.folder(manifest.epoch, manifest.token);
-        let bytes = encode(manifest, &dir)?;
+        let name = named(manifest.epoch, manifest.token, MANIFEST);
+        let bytes = encode(manifest, &self.storage.place(&name))?;
         for file in manifest.files() {
-            let path = self.files.join(&file.stored);
-            if !fs::metadata(&path).is_ok_and(|found| found.len() == file.bytes) {
-                return Err(Error::Missing { what: "state file", path });
+            let stored = stored_name(file);
+            if self.storage.length(&stored)? != Some(file.bytes) {
+                return Err(Error::Missing { what: "state file", path: self.storage.place(&stored) });
             }
         }
-        // Order: the names of the files are durable before the manifest that names them, and its content before its name.
-        sync_dir(&self.files)?;
+        // Order: the names of the files are durable before the manifest that names them.
+        self.storage.sync(FILES)?;
         crash::point("snapshot.files_fsynced");
-        fs::create_dir(&dir).map_err(|e| Error::write("creating", &dir, e))?;
-        let temporary = dir.join(TEMPORARY);
-        let file = match File::create(&temporary).and_then(|mut f| f.write_all(&bytes).map(|()| f)) {
-            Ok(file) => file,
-            Err(e) => {
-                let _ = fs::remove_file(&temporary);
-                let _ = fs::remove_dir(&dir);
-                return Err(Error::write("writing", &temporary, e));
-            }
-        };
-        crash::point("manifest.tmp_written");
-        file.sync_all().map_err(|e| Error::fatal("fsync of", &temporary, e))?;
-        crash::point("manifest.fsynced");
-        let path = dir.join(MANIFEST);
-        fs::rename(&temporary, &path).map_err(|e| Error::fatal("renaming", &temporary, e))?;
-        crash::point("manifest.renamed");
-        sync_dir(&dir)?;
-        sync_dir(&self.dir)?;
-        crash::point("dir.fsynced");
+        self.storage.put_new(&name, &bytes)?;
         let sha256 = hex::sha256(&bytes);
         Ok(Prepared(SnapshotRef { epoch: manifest.epoch, token: manifest.token, sha256 }))
     }
@@ -108,15 +106,15 @@ impl SnapshotStore {
     pub fn load(&self, snapshot: &SnapshotRef) -> Result<Snapshot, Error> {
         let (_, manifest) = self.read(snapshot)?;
         crash::point("restore.manifest_read");
-        let files = verify(&self.files, &manifest.state)?;
+        let files = verify(&*self.storage, &manifest.state)?;
         Ok(Snapshot { manifest, files })
     }
 
     /// The manifest that a COMMIT names, and its bytes. Its files are not looked at.
     pub fn read(&self, snapshot: &SnapshotRef) -> Result<(Vec<u8>, Manifest), Error> {
-        let dir = self.folder(snapshot.epoch, snapshot.token);
-        let Found { bytes, sha256, manifest } = read(&dir)?;
-        let damaged = |detail: String| Error::Damaged { what: "manifest", path: dir.join(MANIFEST), detail };
+        let Found { bytes, sha256, manifest } = self.find(snapshot.epoch, snapshot.token)?;
+        let path = || self.place_of_manifest(snapshot.epoch, snapshot.token);
+        let damaged = |detail: String| Error::Damaged { what: MANIFEST, path: path(), detail };
         if sha256 != snapshot.sha256 {
             return Err(damaged(format!("its sha256 is {sha256}, the commit names {}", snapshot.sha256)));
         }
@@ -127,19 +125,18 @@ impl SnapshotStore {
         Ok((bytes, manifest))
     }
 
-    /// Where a stored file lies.
-    pub fn file(&self, file: &FileRef) -> PathBuf {
-        self.files.join(&file.stored)
+    /// Gives a stored file a path outside of the store. Nobody changes what lies there.
+    pub fn bring_out(&self, file: &FileRef, to: &Path) -> Result<(), Error> {
+        Ok(self.storage.bring_out(&stored_name(file), to)?)
     }
 
     /// All snapshots, newest first. Folders without a manifest are none.
     pub fn list(&self) -> Result<Vec<Listed>, Error> {
         let mut found = Vec::new();
         for (epoch, token) in self.folders()? {
-            let dir = self.folder(epoch, token);
-            match read(&dir) {
+            match self.find(epoch, token) {
                 Ok(Found { manifest, sha256, .. }) => {
-                    let mark = fs::read(dir.join(COMMITTED)).ok();
+                    let mark = self.storage.get(&named(epoch, token, COMMITTED)).ok();
                     found.push(Listed {
                         snapshot: SnapshotRef { epoch, token, sha256 },
                         manifest,
@@ -158,35 +155,62 @@ impl SnapshotStore {
     /// Notes that a snapshot is known to be committed, and the digest of its manifest: for lists, for `weir checkpoint
     /// verify` and for `retain` after a restart. Decides nothing, and may be lost.
     pub fn mark_committed(&self, snapshot: &SnapshotRef) -> Result<(), Error> {
-        let path = self.folder(snapshot.epoch, snapshot.token).join(COMMITTED);
-        fs::write(&path, format!("{}\n", snapshot.sha256)).map_err(|e| Error::write("writing", &path, e))
+        let name = named(snapshot.epoch, snapshot.token, COMMITTED);
+        Ok(self.storage.put(&name, format!("{}\n", snapshot.sha256).as_bytes())?)
     }
 
     /// Checks every state file of a manifest, by length and sha256: what is wrong with each. Changes nothing.
     pub fn damage(&self, manifest: &Manifest) -> Vec<Error> {
-        manifest.files().filter_map(|file| verify_file(&self.files, file).err()).collect()
+        manifest.files().filter_map(|file| verify_file(&*self.storage, file).err()).collect()
     }
 
-    /// The state folder around it.
+    /// The pipeline's state folder.
     pub fn state_folder(&self) -> &Path {
-        self.dir.parent().unwrap_or(&self.dir)
+        &self.state
     }
 
-    /// `checkpoints/<epoch>-<token>`.
-    pub fn folder(&self, epoch: Epoch, token: Token) -> PathBuf {
-        self.dir.join(format!("{epoch}-{token}"))
+    /// Where the bytes lie.
+    pub(super) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Whether there is a snapshot of this id, whole or not.
+    pub(super) fn has(&self, epoch: Epoch, token: Token) -> Result<bool, Error> {
+        Ok(self.storage.length(&named(epoch, token, MANIFEST))?.is_some())
+    }
+
+    /// What a manifest is called in messages.
+    pub(super) fn place_of_manifest(&self, epoch: Epoch, token: Token) -> PathBuf {
+        self.storage.place(&named(epoch, token, MANIFEST))
     }
 
     fn folders(&self) -> Result<Vec<(Epoch, Token)>, Error> {
-        Ok(list_dir(&self.dir)?.iter().filter_map(|name| parse_id(name)).collect())
+        let entries = self.storage.list("")?;
+        Ok(entries.iter().filter(|entry| entry.bytes.is_none()).filter_map(|entry| parse_id(&entry.name)).collect())
     }
-}
 
-fn encode(manifest: &Manifest, dir: &Path) -> Result<Vec<u8>, Error> {
-    let mut bytes =
-        serde_json::to_vec_pretty(manifest).map_err(|e| Error::fatal("encoding the manifest of", dir, e))?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    fn find(&self, epoch: Epoch, token: Token) -> Result<Found, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let path = self.place_of_manifest(epoch, token);
+        let bytes = match self.storage.get(&named(epoch, token, MANIFEST)) {
+            Err(storage::Error::Missing(path)) => return Err(Error::Missing { what: MANIFEST, path }),
+            bytes => bytes?,
+        };
+        let damaged =
+            |e: serde_json::Error| Error::Damaged { what: MANIFEST, path: path.clone(), detail: e.to_string() };
+        let manifest = match serde_json::from_slice(&bytes) {
+            Ok(Version { version }) if version > VERSION => {
+                Err(Error::Newer { what: MANIFEST, path: path.clone(), found: version, known: VERSION })
+            }
+            Ok(_) => serde_json::from_slice(&bytes).map_err(damaged),
+            Err(e) => Err(damaged(e)),
+        };
+        let sha256 = hex::sha256(&bytes);
+        Ok(Found { bytes, sha256, manifest })
+    }
 }
 
 /// A manifest as it lies there.
@@ -197,29 +221,15 @@ struct Found {
     manifest: Result<Manifest, Error>,
 }
 
-fn read(dir: &Path) -> Result<Found, Error> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: u32,
-    }
-    let path = dir.join(MANIFEST);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Err(Error::Missing { what: MANIFEST, path });
-        }
-        Err(e) => return Err(Error::fatal("reading", &path, e)),
-    };
-    let damaged = |e: serde_json::Error| Error::Damaged { what: MANIFEST, path: path.clone(), detail: e.to_string() };
-    let manifest = match serde_json::from_slice(&bytes) {
-        Ok(Version { version }) if version > VERSION => {
-            Err(Error::Newer { what: MANIFEST, path: path.clone(), found: version, known: VERSION })
-        }
-        Ok(_) => serde_json::from_slice(&bytes).map_err(damaged),
-        Err(e) => Err(damaged(e)),
-    };
-    let sha256 = hex::sha256(&bytes);
-    Ok(Found { bytes, sha256, manifest })
+fn named(epoch: Epoch, token: Token, name: &str) -> String {
+    format!("{epoch}-{token}/{name}")
+}
+
+fn encode(manifest: &Manifest, path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes =
+        serde_json::to_vec_pretty(manifest).map_err(|e| Error::fatal("encoding the manifest of", path, e))?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// The digest that a mark holds. One that a power cut left empty says only that the snapshot was committed.

@@ -1,22 +1,36 @@
-//! The store over real files in a temporary folder. State files are made up: here only their names and bytes count.
+//! Snapshots in both stores, and what can be done to files in a real folder. State files are made up: here only their names
+//! and bytes count.
 
 use std::collections::BTreeMap;
+
+use std::fs;
 
 use tempfile::{TempDir, tempdir};
 use weir_core::checkpoint::manifest::{CommitKind, FileRef, StateFiles};
 use weir_core::ids::Name;
 
 use super::*;
+use crate::state::list_dir;
+use crate::storage::Memory;
 
 struct Fixture {
     dir: TempDir,
     store: SnapshotStore,
 }
 
+/// In a folder.
 fn fixture() -> Fixture {
     let dir = tempdir().unwrap();
     fs::create_dir(dir.path().join("files")).unwrap();
-    Fixture { store: SnapshotStore::new(dir.path()), dir }
+    Fixture { store: SnapshotStore::new(Arc::new(Local::new(dir.path())), dir.path()), dir }
+}
+
+/// Runs a test over each store.
+fn check(test: impl Fn(Fixture)) {
+    test(fixture());
+    let dir = tempdir().unwrap();
+    let memory = Memory::new(dir.path()).unwrap();
+    test(Fixture { store: SnapshotStore::new(Arc::new(memory), dir.path()), dir });
 }
 
 impl Fixture {
@@ -24,7 +38,9 @@ impl Fixture {
     fn file(&self, token: i64, content: &str) -> FileRef {
         let sha256 = hex::sha256(content.as_bytes());
         let file = FileRef { stored: format!("{token}-{sha256}"), bytes: content.len() as u64, sha256 };
-        fs::write(self.path(&file), content).unwrap();
+        let staged = self.store.storage.staging().join("staged");
+        fs::write(&staged, content).unwrap();
+        self.store.storage.adopt(&staged, &stored_name(&file)).unwrap();
         file
     }
 
@@ -33,7 +49,7 @@ impl Fixture {
     }
 
     fn has(&self, file: &FileRef) -> bool {
-        self.path(file).exists()
+        self.store.storage.length(&stored_name(file)).unwrap().is_some()
     }
 
     fn prepare(&self, epoch: u64, token: i64, deltas: &[&FileRef]) -> (Manifest, SnapshotRef) {
@@ -73,32 +89,36 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Error>, expected: &str) {
 
 #[test]
 fn a_prepared_snapshot_is_loaded_as_it_was() {
-    let f = fixture();
-    let delta = f.file(3, "delta");
-    let (manifest, snapshot) = f.prepare(7, 3, &[&delta]);
-    assert_eq!(snapshot.id(), "7-3");
-    let loaded = f.store.load(&snapshot).unwrap();
-    assert_eq!(loaded.manifest, manifest);
-    assert_eq!(loaded.files.files(), &manifest.state);
-    assert!(!f.dir.path().join("7-3/manifest.tmp").exists());
+    check(|f| {
+        let delta = f.file(3, "delta");
+        let (manifest, snapshot) = f.prepare(7, 3, &[&delta]);
+        assert_eq!(snapshot.id(), "7-3");
+        let loaded = f.store.load(&snapshot).unwrap();
+        assert_eq!(loaded.manifest, manifest);
+        assert_eq!(loaded.files.files(), &manifest.state);
+        let left = f.store.storage.list("7-3").unwrap();
+        assert_eq!(left.len(), 1, "nothing temporary stays: {left:?}");
+    });
 }
 
 #[test]
 fn a_manifest_is_not_written_before_all_its_files_are_there() {
-    let f = fixture();
-    let delta = f.file(3, "delta");
-    fs::remove_file(f.path(&delta)).unwrap();
-    refused(f.store.prepare(&manifest(7, 3, &[&delta])), &delta.stored);
-    fs::write(f.path(&delta), "del").unwrap();
-    refused(f.store.prepare(&manifest(7, 3, &[&delta])), &delta.stored);
-    assert!(f.listed().is_empty() && !f.dir.path().join("7-3").exists());
+    check(|f| {
+        let delta = f.file(3, "delta");
+        f.store.storage.delete(&stored_name(&delta)).unwrap();
+        refused(f.store.prepare(&manifest(7, 3, &[&delta])), &delta.stored);
+        f.store.storage.put(&stored_name(&delta), b"del").unwrap();
+        refused(f.store.prepare(&manifest(7, 3, &[&delta])), &delta.stored);
+        assert!(f.store.storage.list("7-3").unwrap().is_empty() && f.store.folders().unwrap().is_empty());
+    });
 }
 
 #[test]
 fn one_epoch_of_one_attempt_is_prepared_once() {
-    let f = fixture();
-    f.prepare(7, 3, &[]);
-    assert!(matches!(f.store.prepare(&manifest(7, 3, &[])), Err(Error::Fatal { .. })));
+    check(|f| {
+        f.prepare(7, 3, &[]);
+        assert!(matches!(f.store.prepare(&manifest(7, 3, &[])), Err(Error::Fatal { .. })));
+    });
 }
 
 #[test]
@@ -124,16 +144,17 @@ fn damage_is_refused_by_name_and_nothing_is_touched() {
 
 #[test]
 fn a_newer_format_is_refused_as_such() {
-    let f = fixture();
-    let (mut manifest, _) = f.prepare(7, 3, &[]);
-    manifest.version = VERSION + 1;
-    let mut newer = serde_json::to_value(&manifest).unwrap();
-    newer["state"] = "another shape".into();
-    let bytes = newer.to_string();
-    fs::write(f.dir.path().join("7-3/manifest"), &bytes).unwrap();
-    let snapshot = SnapshotRef { epoch: Epoch(7), token: Token(3), sha256: hex::sha256(bytes.as_bytes()) };
-    refused(f.store.load(&snapshot), "has format 2, this weir reads up to 1");
-    assert!(matches!(f.store.list().unwrap()[0].manifest, Err(Error::Newer { .. })));
+    check(|f| {
+        let (mut manifest, _) = f.prepare(7, 3, &[]);
+        manifest.version = VERSION + 1;
+        let mut newer = serde_json::to_value(&manifest).unwrap();
+        newer["state"] = "another shape".into();
+        let bytes = newer.to_string();
+        f.store.storage.put("7-3/manifest", bytes.as_bytes()).unwrap();
+        let snapshot = SnapshotRef { epoch: Epoch(7), token: Token(3), sha256: hex::sha256(bytes.as_bytes()) };
+        refused(f.store.load(&snapshot), "has format 2, this weir reads up to 1");
+        assert!(matches!(f.store.list().unwrap()[0].manifest, Err(Error::Newer { .. })));
+    });
 }
 
 #[test]
@@ -146,40 +167,61 @@ fn a_manifest_under_another_name_is_refused() {
 
 #[test]
 fn the_list_is_newest_first_and_knows_what_was_seen_to_be_committed() {
-    let f = fixture();
-    for (epoch, token) in [(9, 1), (10, 1), (10, 2), (2, 1)] {
-        f.prepare(epoch, token, &[]);
-    }
-    let (_, committed) = f.prepare(11, 2, &[]);
-    f.store.mark_committed(&committed).unwrap();
-    fs::create_dir(f.dir.path().join("12-2")).unwrap();
-    assert_eq!(f.listed(), ["11-2", "10-2", "10-1", "9-1", "2-1"]);
-    let marks: Vec<bool> = f.store.list().unwrap().iter().map(|l| l.committed).collect();
-    assert_eq!(marks, [true, false, false, false, false]);
+    check(|f| {
+        for (epoch, token) in [(9, 1), (10, 1), (10, 2), (2, 1)] {
+            f.prepare(epoch, token, &[]);
+        }
+        let (_, committed) = f.prepare(11, 2, &[]);
+        f.store.mark_committed(&committed).unwrap();
+        // One without a manifest is none.
+        f.store.storage.put_new("12-2/manifest", b"{}").unwrap();
+        f.store.storage.put("12-2/committed", b"").unwrap();
+        f.store.storage.delete("12-2/manifest").unwrap();
+        assert_eq!(f.listed(), ["11-2", "10-2", "10-1", "9-1", "2-1"]);
+        let marks: Vec<bool> = f.store.list().unwrap().iter().map(|l| l.committed).collect();
+        assert_eq!(marks, [true, false, false, false, false]);
+    });
 }
 
 #[test]
 fn what_is_listed_is_removed_but_for_what_the_database_names() {
-    let f = fixture();
-    let [a, b, c, d] = ["a", "b", "c", "d"].map(|content| f.file(1, content));
-    f.prepare(1, 1, &[&a, &b, &c]);
-    let (_, kept) = f.prepare(2, 1, &[&b, &d]);
-    // A start that died over its manifest.
-    fs::create_dir(f.dir.path().join("7-1")).unwrap();
-    fs::write(f.dir.path().join("7-1/manifest.tmp"), "{").unwrap();
-    let in_use = StateFiles { base: BTreeMap::from([("000009.sst".into(), c.clone())]), deltas: Vec::new() };
-    let manifests = [(Epoch(1), Token(1)), (Epoch(7), Token(1))];
-    let files = [a.stored.clone(), c.stored.clone()];
-    // Once more, as after a crash in the middle: nothing is left to do, and nothing fails.
-    for _ in 0..2 {
-        f.store.remove(&manifests, &files, Some(&in_use)).unwrap();
-        assert_eq!([&a, &b, &c, &d].map(|file| f.has(file)), [false, true, true, true]);
-        assert_eq!(f.listed(), ["2-1"]);
-        assert!(!f.dir.path().join("7-1").exists());
-    }
-    f.store.load(&kept).unwrap();
-    f.store.remove(&[], &files, None).unwrap();
-    assert!(!f.has(&c));
+    check(|f| {
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|content| f.file(1, content));
+        f.prepare(1, 1, &[&a, &b, &c]);
+        let (_, kept) = f.prepare(2, 1, &[&b, &d]);
+        // A start that died over its manifest.
+        f.store.storage.put_new("7-1/manifest.tmp", b"{").unwrap();
+        let in_use = StateFiles { base: BTreeMap::from([("000009.sst".into(), c.clone())]), deltas: Vec::new() };
+        let manifests = [(Epoch(1), Token(1)), (Epoch(7), Token(1))];
+        let files = [a.stored.clone(), c.stored.clone()];
+        // Once more, as after a crash in the middle: nothing is left to do, and nothing fails.
+        for _ in 0..2 {
+            f.store.remove(&manifests, &files, Some(&in_use)).unwrap();
+            assert_eq!([&a, &b, &c, &d].map(|file| f.has(file)), [false, true, true, true]);
+            assert_eq!(f.listed(), ["2-1"]);
+            assert_eq!(f.store.folders().unwrap(), [(Epoch(2), Token(1))]);
+        }
+        f.store.load(&kept).unwrap();
+        f.store.remove(&[], &files, None).unwrap();
+        assert!(!f.has(&c));
+    });
+}
+
+#[test]
+fn what_lies_in_the_store_is_listed_for_deletion_and_what_is_not_ours_is_not() {
+    check(|f| {
+        let [a, orphan] = [f.file(1, "a"), f.file(4, "an orphan")];
+        let (_, snapshot) = f.prepare(3, 1, &[&a]);
+        f.store.mark_committed(&snapshot).unwrap();
+        f.store.storage.put_new("5-2/manifest.tmp", b"{").unwrap();
+        f.store.storage.put_new("notes/manifest", b"mine").unwrap();
+        let inventory = f.store.inventory().unwrap();
+        let manifests: Vec<_> = inventory.manifests.iter().map(|it| (it.epoch, it.token, it.noted)).collect();
+        assert_eq!(manifests, [(Epoch(3), Token(1), true)]);
+        assert_eq!(inventory.unfinished, [(Epoch(5), Token(2))]);
+        assert_eq!(inventory.files, [a.stored, orphan.stored]);
+        assert_eq!(f.store.newest_token().unwrap(), Some(Token(4)));
+    });
 }
 
 #[test]

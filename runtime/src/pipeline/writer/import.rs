@@ -10,7 +10,7 @@ use super::thread::positions;
 use super::{Writer, failure, io};
 use crate::clock;
 use crate::pipeline::savepoint::copy_checked;
-use crate::state::sync_dir;
+use crate::state::{FILES, stored_name};
 
 impl Writer<'_> {
     /// Makes a durable snapshot of what the job starts from.
@@ -32,22 +32,23 @@ impl Writer<'_> {
             return Err(Failure { class: Class::Config, why });
         }
         self.folders.forget_newest();
-        let files = job.folder.files();
+        let storage = job.store.storage();
+        // One that an attempt of before left half copied has its name.
+        let temporary = storage.staging().join(format!("{token}-tmp-0"));
         for file in manifest.files_mut() {
             let from = origin.file(file);
-            let temporary = files.join(format!("{token}-tmp-0"));
             file.stored = format!("{token}-{}", file.sha256);
-            let to = files.join(&file.stored);
+            let name = stored_name(file);
+            let stored = storage.length(&name).map_err(|e| failure(&e.into()))?;
             // Two names of RocksDB's may have one content.
-            if to.exists() {
+            if stored.is_some() {
                 continue;
             }
-            // One that an attempt of before left half copied has its name.
             let _ = std::fs::remove_file(&temporary);
             copy_checked(&from, &temporary, file).map_err(|why| Failure { class: Class::Halt, why })?;
-            std::fs::rename(&temporary, &to).map_err(|e| io(&e))?;
+            storage.adopt(&temporary, &name).map_err(|e| failure(&e.into()))?;
         }
-        sync_dir(&files).map_err(|e| failure(&e))?;
+        storage.sync(FILES).map_err(|e| failure(&e.into()))?;
         // What was published with it is published; a kill may have come between.
         manifest.parts.retain(|part| {
             let sink = job.pipeline().sink(part.sink.as_str());

@@ -101,9 +101,9 @@ pub(super) fn load(
         };
         states.insert(node.clone(), ((0..parallelism).map(subtask).collect::<Vec<_>>(), watermark));
     }
-    let (files, dir) = (job.folder.files(), job.folder.live());
+    let (storage, dir) = (Arc::clone(job.store.storage()), job.folder.live());
     let database = match snapshot {
-        None => Database::create(&files, &dir, token, live),
+        None => Database::create(storage, &dir, token, live),
         Some(snapshot) => {
             let mut nodes: Vec<&mut KeyedState> =
                 states.values_mut().flat_map(|(states, _)| states).flatten().collect();
@@ -112,7 +112,7 @@ pub(super) fn load(
                 false => Err(snapshot.manifest.name_of_state(id).unwrap_or_else(|| format!("a state with id {id}"))),
             };
             let at = (snapshot.manifest.epoch, &snapshot.files);
-            Database::restore(&files, &dir, token, live, at, Restoring { nodes: &mut nodes, stray: &stray })
+            Database::restore(storage, &dir, token, live, at, Restoring { nodes: &mut nodes, stray: &stray })
         }
     };
     let database = database.map_err(|e| failure(&e))?;

@@ -13,7 +13,9 @@ pub(super) mod seen;
 mod table;
 mod time;
 
-use weir_core::graph::spec::{Backend, Checkpoint, Guarantee, OnCancel, OnError, Pipeline, RECORD_BYTES_MAX, VERSION};
+use weir_core::graph::spec::{
+    Backend, Checkpoint, Guarantee, OnCancel, OnError, Pipeline, RECORD_BYTES_MAX, Storage, VERSION,
+};
 use weir_core::ids::Name;
 
 use field::Field;
@@ -99,9 +101,9 @@ fn checkpoint(field: Field<'_>, reader: &mut Reader<'_>) -> Checkpoint {
     table.set(reader, "min_pause", Field::duration, &mut checkpoint.min_pause);
     table.set(reader, "tolerable_failures", small, &mut checkpoint.tolerable_failures);
     table.set(reader, "retain", small, &mut checkpoint.retain);
+    table.set(reader, "storage", storage, &mut checkpoint.storage);
     table.set(reader, "on_cancel", on_cancel, &mut checkpoint.on_cancel);
     table.set(reader, "margin", Field::duration, &mut checkpoint.margin);
-    table.later(reader, "storage", "checkpoints outside of the state folder");
     table.finish(reader);
     checkpoint
 }
@@ -113,6 +115,20 @@ fn small(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<u32> {
 fn guarantee(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Guarantee> {
     let all = [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce, Guarantee::None];
     field.choice(reader, &all.map(|g| (g.as_str(), Some(g))))
+}
+
+fn storage(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Storage> {
+    let text = field.text(reader)?;
+    let shown = field.shown();
+    let what = match text {
+        _ if text.contains("://") => format!("checkpoints in object storage: \"{shown}\""),
+        _ if text.contains('/') || text.starts_with(['.', '~']) => {
+            format!("checkpoints in a folder of their own: \"{shown}\"")
+        }
+        _ => return field.choice(reader, &[("local", Some(Storage::Local)), ("memory", Some(Storage::Memory))]),
+    };
+    field.report_value_later(reader, &what);
+    None
 }
 
 fn on_cancel(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<OnCancel> {

@@ -1,4 +1,4 @@
-//! The durable side of one pipeline's state: a chain of a base and deltas in `checkpoints/files/`, and behind it a live
+//! The durable side of one pipeline's state: a chain of a base and deltas in a store, and behind it a live
 //! RocksDB that makes the next base. Owned by the pipeline's snapshot thread; every call blocks. Knows no manifest.
 //!
 //! The commit path writes one delta an epoch and nothing else. The live database serves to fold deltas into a base, away from
@@ -20,6 +20,7 @@ use super::files::{Files, VerifiedFiles, list_dir};
 use super::options::failed_live;
 use super::{Error, KeyedState, Live, SealedState, delta, key, live};
 use crate::crash;
+use crate::storage::Storage;
 
 /// More deltas than this make a new base.
 const DELTAS_MAX: usize = 16;
@@ -59,23 +60,22 @@ pub struct Restoring<'a, 'b> {
 }
 
 impl Database {
-    /// An empty one, for a first start. `files` is `checkpoints/files/`, `dir` is thrown away and made anew; `live` is the
-    /// door for those who read.
-    pub fn create(files: &Path, dir: &Path, token: Token, live: Arc<Live>) -> Result<Database, Error> {
-        Database::over(files, dir, token, live, StateFiles::default())
+    /// An empty one, for a first start. `dir` is thrown away and made anew; `live` is the door for those who read.
+    pub fn create(storage: Arc<dyn Storage>, dir: &Path, token: Token, live: Arc<Live>) -> Result<Database, Error> {
+        Database::over(storage, dir, token, live, StateFiles::default())
     }
 
     /// Rebuilds the live database from a snapshot of this epoch and fills the working sets from it, as far as their budget
     /// goes; the rest stays in the database. A database of an earlier attempt in this process is dropped before.
     pub fn restore(
-        files: &Path,
+        storage: Arc<dyn Storage>,
         dir: &Path,
         token: Token,
         live: Arc<Live>,
         (epoch, snapshot): (Epoch, &VerifiedFiles),
         into: Restoring<'_, '_>,
     ) -> Result<Database, Error> {
-        let mut database = Database::over(files, dir, token, live, snapshot.files().clone())?;
+        let mut database = Database::over(storage, dir, token, live, snapshot.files().clone())?;
         database.written = epoch;
         into.nodes.iter_mut().for_each(|node| node.restored_at(epoch));
         if database.chain != StateFiles::default() {
@@ -88,11 +88,18 @@ impl Database {
         Ok(database)
     }
 
-    fn over(files: &Path, dir: &Path, token: Token, live: Arc<Live>, chain: StateFiles) -> Result<Database, Error> {
-        fs::create_dir_all(files).map_err(|e| Error::write("creating", files, e))?;
+    fn over(
+        storage: Arc<dyn Storage>,
+        dir: &Path,
+        token: Token,
+        live: Arc<Live>,
+        chain: StateFiles,
+    ) -> Result<Database, Error> {
         empty_dir(dir)?;
+        let staging = storage.staging();
+        fs::create_dir_all(staging).map_err(|e| Error::write("creating", staging, e))?;
         Ok(Database {
-            files: Files::new(files, token),
+            files: Files::new(storage, token),
             dir: dir.to_owned(),
             places: 0,
             live,
@@ -169,10 +176,9 @@ impl Database {
         let db = self.place_of_live();
         empty_dir(&db)?;
         for (name, file) in &self.chain.base {
-            let (from, to) = (self.files.path(file), db.join(name));
+            let to = db.join(name);
             // RocksDB never changes a table file; the others it appends to.
-            let placed = if is_table(name) { fs::hard_link(&from, &to) } else { fs::copy(&from, &to).map(drop) };
-            placed.map_err(|e| Error::write("placing", &to, e))?;
+            if is_table(name) { self.files.bring_out(file, &to)? } else { self.files.copy_out(file, &to)? }
         }
         self.is_placed = true;
         Ok(())
@@ -274,10 +280,11 @@ fn ingest(db: &DB, files: &Files, deltas: &[FileRef], dir: &Path) -> Result<(), 
     let mut options = IngestExternalFileOptions::default();
     options.set_move_files(true);
     for file in deltas {
-        let (from, to) = (files.path(file), dir.join("delta.sst"));
+        let to = dir.join("delta.sst");
         // A link of our own is moved: the stored file keeps its name. RocksDB leaves its content alone.
-        fs::hard_link(&from, &to).map_err(|e| Error::write("linking", &to, e))?;
-        db.ingest_external_file_opts(&options, vec![&to]).map_err(|e| failed_live("ingesting", &from, e))?;
+        files.bring_out(file, &to)?;
+        db.ingest_external_file_opts(&options, vec![&to])
+            .map_err(|e| failed_live("ingesting", &files.place(file), e))?;
         if let Err(e) = fs::remove_file(&to)
             && e.kind() != io::ErrorKind::NotFound
         {

@@ -9,22 +9,34 @@ use weir_core::key_group::hash;
 use super::*;
 use crate::state::tests::seal;
 use crate::state::{Kind, StateSpec, verify};
+use crate::storage::{Local, Memory};
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn create(dir: &Path) -> Database {
-    Database::create(&dir.join("files"), &dir.join("live"), Token(1), Arc::default()).unwrap()
+/// Runs a test over each store.
+fn check(test: impl Fn(Pipeline)) {
+    test(Pipeline::start());
+    let dir = tempdir().unwrap();
+    let memory = Memory::new(&dir.path().join("live")).unwrap();
+    test(Pipeline::start_in(dir, Arc::new(memory)));
 }
 
 /// Restores into working sets without a budget.
 fn restore(
-    (files, live): (&Path, &Path),
+    (storage, live): (&Arc<dyn Storage>, &Path),
     token: Token,
     snapshot: &VerifiedFiles,
     nodes: &mut [&mut KeyedState],
     stray: impl Fn(u16) -> Result<(), String>,
 ) -> Result<Database, Error> {
-    Database::restore(files, live, token, Arc::default(), (Epoch(1), snapshot), Restoring { nodes, stray: &stray })
+    Database::restore(
+        Arc::clone(storage),
+        live,
+        token,
+        Arc::default(),
+        (Epoch(1), snapshot),
+        Restoring { nodes, stray: &stray },
+    )
 }
 
 fn node(first_id: u16) -> KeyedState {
@@ -35,6 +47,7 @@ fn node(first_id: u16) -> KeyedState {
 /// A pipeline with two nodes, its database, and the entries that it should have.
 struct Pipeline {
     dir: TempDir,
+    storage: Arc<dyn Storage>,
     token: Token,
     nodes: [KeyedState; 2],
     /// `None` only between two attempts: one process opens a live database once.
@@ -44,13 +57,20 @@ struct Pipeline {
 
 impl Pipeline {
     fn start() -> Pipeline {
-        Pipeline::start_in(tempdir().unwrap())
+        Pipeline::start_locally(tempdir().unwrap())
     }
 
-    fn start_in(dir: TempDir) -> Pipeline {
-        let database = create(dir.path());
+    fn start_locally(dir: TempDir) -> Pipeline {
+        let storage = Arc::new(Local::new(dir.path()));
+        Pipeline::start_in(dir, storage)
+    }
+
+    fn start_in(dir: TempDir, storage: Arc<dyn Storage>) -> Pipeline {
+        let live = dir.path().join("live");
+        let database = Database::create(Arc::clone(&storage), &live, Token(1), Arc::default()).unwrap();
         Pipeline {
             dir,
+            storage,
             token: Token(1),
             nodes: [node(1), node(11)],
             database: Some(database),
@@ -101,13 +121,12 @@ impl Pipeline {
     /// The next attempt, from a snapshot.
     fn restart(&mut self, files: &StateFiles) {
         self.token = Token(self.token.0 + 1);
-        let verified = verify(&self.files(), files).unwrap();
+        let verified = verify(&*self.storage, files).unwrap();
         self.nodes = [node(1), node(11)];
         let [a, b] = &mut self.nodes;
-        let (files, live) = (self.dir.path().join("files"), self.dir.path().join("live"));
+        let at = (&self.storage, &*self.dir.path().join("live"));
         self.database = None;
-        self.database =
-            Some(restore((&files, &live), self.token, &verified, &mut [a, b], |id| Err(id.to_string())).unwrap());
+        self.database = Some(restore(at, self.token, &verified, &mut [a, b], |id| Err(id.to_string())).unwrap());
         assert_eq!(entries(&self.nodes), self.expected);
         assert!(self.nodes.iter_mut().all(|n| seal(n).is_empty()), "what was restored is not dirty");
     }
@@ -146,56 +165,65 @@ fn some(text: &str) -> Option<Vec<u8>> {
     Some(text.as_bytes().to_vec())
 }
 
-fn stored(files: &Path) -> Vec<String> {
-    list_dir(files).unwrap()
+/// The names of all stored and temporary files.
+fn stored(p: &Pipeline) -> Vec<String> {
+    let files = p.storage.list("files").unwrap().into_iter().map(|entry| entry.name);
+    let staged = list_dir(p.storage.staging()).unwrap().into_iter().filter(|name| name.contains("-tmp-"));
+    files.chain(staged).collect()
 }
 
 #[test]
 fn an_epoch_without_changes_writes_no_file() {
-    let mut p = Pipeline::start();
-    assert_eq!(p.epoch(&[]), StateFiles::default());
-    assert!(stored(&p.files()).is_empty());
-    let first = p.epoch(&[(1, some("a"))]);
-    assert_eq!(p.epoch(&[]), first);
-    assert_eq!(stored(&p.files()), [first.deltas[0].stored.clone()]);
-    p.restart(&first);
+    check(|mut p| {
+        assert_eq!(p.epoch(&[]), StateFiles::default());
+        assert!(stored(&p).is_empty());
+        let first = p.epoch(&[(1, some("a"))]);
+        assert_eq!(p.epoch(&[]), first);
+        assert_eq!(stored(&p), [first.deltas[0].stored.clone()]);
+        p.restart(&first);
+    });
 }
 
 #[test]
 fn every_epoch_can_be_restored_across_many_new_bases() {
-    let mut p = Pipeline::start();
-    let mut history = Vec::new();
-    let mut bases = 0;
-    for epoch in 0..60u8 {
-        let files =
-            p.epoch(&[(epoch % 7, some(&"v".repeat(usize::from(epoch)))), (epoch % 5 + 10, None), (epoch, some("x"))]);
-        assert!(files.deltas.len() <= DELTAS_MAX + 1);
-        bases += usize::from(p.database().settle().unwrap());
-        history.push((files, p.expected.clone()));
-    }
-    assert!(bases >= 3, "{bases}");
-    assert!(history.last().unwrap().0.base.contains_key("CURRENT"));
-    let temporary = stored(&p.files()).into_iter().filter(|n| n.contains("tmp")).count();
-    assert_eq!(temporary, 0, "no temporary name stays");
-    for (files, expected) in history {
-        p.expected = expected;
-        p.restart(&files);
-    }
+    check(|mut p| {
+        let mut history = Vec::new();
+        let mut bases = 0;
+        for epoch in 0..60u8 {
+            let files = p.epoch(&[
+                (epoch % 7, some(&"v".repeat(usize::from(epoch)))),
+                (epoch % 5 + 10, None),
+                (epoch, some("x")),
+            ]);
+            assert!(files.deltas.len() <= DELTAS_MAX + 1);
+            bases += usize::from(p.database().settle().unwrap());
+            history.push((files, p.expected.clone()));
+        }
+        assert!(bases >= 3, "{bases}");
+        assert!(history.last().unwrap().0.base.contains_key("CURRENT"));
+        let temporary = stored(&p).into_iter().filter(|n| n.contains("tmp")).count();
+        assert_eq!(temporary, 0, "no temporary name stays");
+        for (files, expected) in history {
+            p.expected = expected;
+            p.restart(&files);
+        }
+    });
 }
 
 #[test]
 fn a_restarted_pipeline_goes_on_from_base_and_deltas_under_its_own_token() {
-    let mut p = Pipeline::start();
-    for round in 0..4u8 {
-        let mut files = StateFiles::default();
-        for epoch in 0..20 {
-            files = p.epoch(&[(epoch, some(&format!("{round}-{epoch}"))), (epoch ^ 1, None)]);
-            p.database().settle().unwrap();
+    check(|mut p| {
+        for round in 0..4u8 {
+            let mut files = StateFiles::default();
+            for epoch in 0..20 {
+                files = p.epoch(&[(epoch, some(&format!("{round}-{epoch}"))), (epoch ^ 1, None)]);
+                p.database().settle().unwrap();
+            }
+            let own = format!("{}-", p.token);
+            assert!(files.deltas.iter().all(|f| f.stored.starts_with(&own)));
+            p.restart(&files);
         }
-        let own = format!("{}-", p.token);
-        assert!(files.deltas.iter().all(|f| f.stored.starts_with(&own)));
-        p.restart(&files);
-    }
+    });
 }
 
 #[test]
@@ -224,7 +252,7 @@ fn a_file_with_a_changed_byte_or_length_or_none_at_all_is_refused_by_name() {
         let path = p.files().join(&file.stored);
         let good = fs::read(&path).unwrap();
         let refused = |expected: &str| {
-            let error = verify(&p.files(), &files).unwrap_err().to_string();
+            let error = verify(&*p.storage, &files).unwrap_err().to_string();
             assert!(error.contains(&file.stored) && error.contains(expected), "{error}");
         };
         let mut bad = good.clone();
@@ -238,7 +266,7 @@ fn a_file_with_a_changed_byte_or_length_or_none_at_all_is_refused_by_name() {
         refused(&format!("it has {} bytes, {} were written", good.len() - 1, good.len()));
         fs::write(&path, &good).unwrap();
     }
-    verify(&p.files(), &files).unwrap();
+    verify(&*p.storage, &files).unwrap();
 }
 
 #[test]
@@ -247,25 +275,25 @@ fn a_manifest_cannot_lead_out_of_the_folder() {
     let good = p.epoch(&[(1, some("v"))]);
     let mut bad = good.clone();
     bad.deltas[0].stored = format!("../{}", bad.deltas[0].stored);
-    assert!(verify(&p.files(), &bad).is_err());
+    assert!(verify(&*p.storage, &bad).is_err());
     let mut bad = good.clone();
     bad.base.insert("../../x".into(), good.deltas[0].clone());
-    assert!(verify(&p.files(), &bad).is_err());
+    assert!(verify(&*p.storage, &bad).is_err());
 }
 
 #[test]
 fn a_state_that_nobody_declares_any_more_is_refused_by_name() {
     let mut p = Pipeline::start();
     let files = p.epoch(&[(1, some("v"))]);
-    let verified = verify(&p.files(), &files).unwrap();
+    let verified = verify(&*p.storage, &files).unwrap();
     let live = p.dir.path().join("live");
     let name = |id| Err(format!("state \"count\" of node \"b\"{}", if id == 11 { "" } else { "?" }));
-    let restored = restore((&p.files(), &live), Token(2), &verified, &mut [&mut node(1)], name);
+    let restored = restore((&p.storage, &live), Token(2), &verified, &mut [&mut node(1)], name);
     let error = restored.unwrap_err().to_string();
     assert!(error.contains("state \"count\" of node \"b\", which the pipeline does not declare"), "{error}");
     // Unless it may be left out.
     let mut declared = node(1);
-    restore((&p.files(), &live), Token(2), &verified, &mut [&mut declared], |_| Ok(())).unwrap();
+    restore((&p.storage, &live), Token(2), &verified, &mut [&mut declared], |_| Ok(())).unwrap();
     assert!(declared.entries() > 0);
 }
 
@@ -349,7 +377,7 @@ fn a_full_disk_declines_the_epoch_and_the_next_one_covers_it() {
     }
     let disk = tempdir().unwrap();
     let ran = on_a_small_disk(disk.path(), 16 << 20, || {
-        let mut p = Pipeline::start_in(TempDir::new_in(disk.path()).unwrap());
+        let mut p = Pipeline::start_locally(TempDir::new_in(disk.path()).unwrap());
         p.epoch(&[(1, some("first"))]);
         let ballast = disk.path().join("ballast");
         // What is left is less than the epoch needs.
@@ -365,7 +393,7 @@ fn a_full_disk_declines_the_epoch_and_the_next_one_covers_it() {
         let declined = p.seal(&[(1, Some(bytes(1 << 20))), (2, Some(bytes(10)))]);
         let error = p.database().write(Epoch(1), declined).unwrap_err();
         assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
-        assert_eq!(stored(&p.files()).len(), 1, "nothing temporary stays");
+        assert_eq!(stored(&p).len(), 1, "nothing temporary stays");
         fs::remove_file(&ballast).unwrap();
         let files = p.epoch(&[(3, some("next"))]);
         assert_eq!(files.deltas.len(), 2);

@@ -12,6 +12,7 @@ use weir_core::key_group::hash;
 use super::*;
 use crate::state::tests::seal_at;
 use crate::state::{Database, DueTimers, Restoring, StateSpec, verify};
+use crate::storage::{Local, Storage};
 
 const BUDGET: usize = 256 << 10;
 
@@ -35,11 +36,15 @@ fn state(live: &Arc<Live>, budget: &Arc<Budget>) -> KeyedState {
     state
 }
 
+fn storage(dir: &std::path::Path) -> Arc<dyn Storage> {
+    Arc::new(Local::new(dir))
+}
+
 impl Small {
     fn start() -> Small {
         let (dir, live) = (tempdir().unwrap(), Arc::default());
         let at = |name: &str| dir.path().join(name);
-        let database = Database::create(&at("files"), &at("live"), Token(1), Arc::clone(&live)).unwrap();
+        let database = Database::create(storage(dir.path()), &at("live"), Token(1), Arc::clone(&live)).unwrap();
         Small {
             state: state(&live, &Budget::new(BUDGET)),
             dir,
@@ -105,10 +110,11 @@ impl Small {
         let at = |name: &str| self.dir.path().join(name);
         self.database = None;
         self.state = state(&live, &Budget::new(BUDGET));
-        let verified = verify(&at("files"), &self.files).unwrap();
+        let verified = verify(&*storage(self.dir.path()), &self.files).unwrap();
         let into = Restoring { nodes: &mut [&mut self.state], stray: &|id| Err(id.to_string()) };
         let restored = (self.epoch, &verified);
-        self.database = Some(Database::restore(&at("files"), &at("live"), self.token, live, restored, into).unwrap());
+        self.database =
+            Some(Database::restore(storage(self.dir.path()), &at("live"), self.token, live, restored, into).unwrap());
         assert_eq!(self.state.timers_pending(), self.model.values().filter(|known| known.2.is_some()).count());
     }
 

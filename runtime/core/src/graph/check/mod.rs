@@ -9,7 +9,7 @@ mod times;
 use std::collections::BTreeMap;
 
 use super::fault::Fault;
-use super::spec::{EventTime, FilePath, Guarantee, Key, Pipeline, Security, SinkKind, SourceKind};
+use super::spec::{EventTime, FilePath, Guarantee, Key, Pipeline, Security, SinkKind, SourceKind, Storage};
 use crate::extract::Pointer;
 
 /// Everything that is wrong with a pipeline, errors and warnings, in no particular order.
@@ -113,6 +113,14 @@ fn key_path(node: &str, port: Option<&str>) -> String {
 
 fn guarantee_can_be_given(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
     let guarantee = pipeline.checkpoint.guarantee;
+    if pipeline.checkpoint.storage == Storage::Memory && guarantee != Guarantee::None {
+        let message = format!(
+            "checkpoints in memory are gone with the process, so a pipeline that has no others cannot be {}",
+            guarantee.as_str()
+        );
+        let help = "write storage = \"local\" to keep the guarantee, or guarantee = \"none\" under [checkpoint] if each start of the process may begin anew";
+        faults.push(Fault::error("weir::config::guarantee", "checkpoint.storage", message).help(help));
+    }
     for source in &pipeline.sources {
         let path = format!("sources.{}.event_time", source.name);
         if source.kind == SourceKind::Stdin && guarantee != Guarantee::None {

@@ -82,6 +82,8 @@ pub struct Checkpoint {
     pub tolerable_failures: u32,
     /// Snapshots kept.
     pub retain: u32,
+    /// Where they lie.
+    pub storage: Storage,
     /// What happens to the state of a cancelled pipeline.
     pub on_cancel: OnCancel,
     /// What must be left of a transaction's time-out after the longest checkpoint.
@@ -104,6 +106,7 @@ impl Default for Checkpoint {
             min_pause: Duration::ZERO,
             tolerable_failures: 3,
             retain: 3,
+            storage: Storage::Local,
             on_cancel: OnCancel::Keep,
             margin: Duration::from_secs(30),
         }
@@ -132,6 +135,16 @@ impl Guarantee {
             Guarantee::None => "none",
         }
     }
+}
+
+/// Where snapshots lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Storage {
+    /// In the state folder.
+    #[default]
+    Local,
+    /// In the memory of the process, and gone with it.
+    Memory,
 }
 
 /// Where state lives between two calls. Snapshots of both have one format: each restores what the other wrote.
