@@ -65,6 +65,9 @@ pub enum Polled {
     Later(std::time::Duration),
     /// No rows, but splits, behind those that there were.
     Grown,
+    /// No rows, but the split of this index is at its end: its last row is behind us, in a poll before this one. Told once by
+    /// each reader, so also by one that is restored there; all of them together are `Ended`.
+    SplitEnded(usize),
     /// Bounded input has ended: nothing will ever follow.
     Ended,
 }
