@@ -116,6 +116,7 @@ mod tests {
             sources: [(Name::new("in").unwrap(), positions)].into(),
             nodes: Vec::new(),
             parts: Vec::new(),
+            declined: None,
             passed: Passed { arrived: clock::now(), alignment: Duration::ZERO, pause: Duration::ZERO },
             records: 0,
             state_bytes: 0,
