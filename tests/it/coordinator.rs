@@ -190,6 +190,10 @@ fn show_says_of_each_checkpoint_and_subtask_what_it_took() {
     let ledger = &subtasks[0];
     assert!(ledger["new_entries"].as_u64().unwrap() > 0 && ledger["state_bytes"].as_u64().unwrap() > 0, "{ledger:#}");
     assert!(ledger["records"].as_u64().unwrap() > 0 && made["slowest"]["chain"].is_string());
+    let own = ["start_delay_ms", "alignment_ms", "async_ms"].map(|key| time(ledger, key));
+    assert!(own[2] > 0.0 && own.iter().sum::<f64>() <= time(ledger, "total_ms") + 0.1, "{ledger:#}");
+    let text = checkpoint(&place, "show", &[&id]).expect_success().stdout;
+    assert!(text.contains(&format!("sync {:.1}, async {:.1}), ", time(ledger, "sync_ms"), own[2])), "{text}");
     let all = get("/history").expect(200).json();
     assert!(all["items"].as_array().unwrap().len() <= 20);
     get("/999-1").expect_problem(404, "unknown-checkpoint");

@@ -350,7 +350,8 @@ impl Task {
             let before = time.pass_to(Owner::Node(self.first + index));
             let since = clock::now();
             operator.copy(|| since.elapsed() >= slice);
-            self.passage.iter_mut().for_each(|it| it.on_slice(since.elapsed()));
+            let took = since.elapsed();
+            self.passage.iter_mut().for_each(|it| it.on_slice(since, took));
             time.pass_to(before);
         }
         true

@@ -117,7 +117,12 @@ mod tests {
             nodes: Vec::new(),
             parts: Vec::new(),
             declined: None,
-            passed: Passed { arrived: clock::now(), alignment: Duration::ZERO, pause: Duration::ZERO },
+            passed: Passed {
+                arrived: clock::now(),
+                alignment: Duration::ZERO,
+                pause: Duration::ZERO,
+                copying: Duration::ZERO,
+            },
             records: 0,
             state_bytes: 0,
         }
