@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 
 use serde_json::Value;
 use weir_tests::http::request;
+use weir_tests::probe::Probe;
 use weir_tests::process::{Exit, Finished, Weir};
 use weir_tests::wait::{try_wait_for, wait_until};
 
@@ -167,9 +168,7 @@ fn checkpoint_that_expires_names_who_held_it_up_and_a_later_one_covers_it() {
 #[test]
 fn show_says_of_each_checkpoint_and_subtask_what_it_took() {
     let place = Place::of_ledger("50ms", 80_000, 4_000);
-    let mut process = place.run().argument("--listen").argument("127.0.0.1:0").spawn();
-    let line = process.wait_for_line(SOON, "metrics and probes on");
-    let address = line.rsplit_once("http://").unwrap().1.to_owned();
+    let Probe { mut process, address } = Probe::start(place.run());
     wait_until(SOON, "some are committed", || history(&place).len() > 4);
     let id = checkpoint(&place, "trigger", &[]).expect_success().stdout.trim().to_owned();
     let path = "/api/v1/pipelines/kept/checkpoints";
@@ -271,9 +270,7 @@ fn deleting_any_checkpoint_never_hurts_another_and_the_newest_commit_stays() {
 #[test]
 fn running_pipeline_deletes_its_old_checkpoints_itself_and_goes_on() {
     let place = Place::of_ledger("10m", 24_000, 4_000);
-    let mut process = place.run().argument("--listen").argument("127.0.0.1:0").spawn();
-    let line = process.wait_for_line(SOON, "metrics and probes on");
-    let address = line.rsplit_once("http://").unwrap().1.to_owned();
+    let Probe { mut process, address } = Probe::start(place.run());
     wait_until(SOON, "it runs", || checkpoint(&place, "trigger", &["--detach"]).exit == Exit::Code(0));
     let made: Vec<String> =
         (0..3).map(|_| checkpoint(&place, "trigger", &[]).expect_success().stdout.trim().to_owned()).collect();
