@@ -167,3 +167,17 @@ fn start_on_a_full_disk_tries_again_until_there_is_space() {
     process.wait(SOON).expect_success();
     expect_all_of(&with_ledger(), place.rows("out"));
 }
+
+#[test]
+fn first_start_where_there_is_no_space_for_the_output_tries_again_until_there_is() {
+    let Some(disk) = disk() else { return };
+    let (place, out) = output_on(&disk);
+    disk.fill();
+    let mut process = disk.on(place.run()).spawn();
+    let line = process.wait_for_line(SOON, "; restart 1 ");
+    insta::assert_snapshot!("output", said(line.rsplit_once("; restart").unwrap().0, &disk));
+    process.wait_for_line(SOON, "; restart 2 ");
+    disk.free();
+    process.wait(SOON).expect_success();
+    expect_all_of(&with_ledger(), place.rows(&out));
+}
