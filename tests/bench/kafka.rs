@@ -99,7 +99,7 @@ fn consume(cluster: &Cluster, topic: &str, rows: usize) -> Result<(), Box<dyn Er
             Polled::Rows => meter.count(out.len()),
             Polled::Empty => std::thread::park_timeout(Duration::from_millis(100)),
             Polled::Later(wait) => std::thread::park_timeout(wait),
-            Polled::Grown => {}
+            Polled::Grown | Polled::SplitEnded(_) => {}
             Polled::Ended => break,
         }
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
+use weir_tests::probe::Probe;
 use weir_tests::process::{Exit, Finished, Weir};
 use weir_tests::redact::redact;
 use weir_tests::wait::wait_until;
@@ -462,8 +463,7 @@ fn sigterm_commits_what_was_read_and_the_next_run_does_the_rest() {
         )
     };
     place.pipeline(&file(2_000));
-    let mut process = place.run().argument("--listen").argument("127.0.0.1:0").spawn();
-    process.wait_for_line(SOON, "metrics and probes on");
+    let mut process = Probe::start(place.run()).process;
     let staged = || {
         let parts = fs::read_dir(place.path("out/.staging")).into_iter().flatten();
         parts.flatten().filter(|part| part.path().extension().is_some_and(|end| end == "jsonl")).count()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_tests::http::request;
+use weir_tests::probe::Probe;
 use weir_tests::process::{Exit, Finished, Process, Weir};
 use weir_tests::repository;
 use weir_tests::wait::wait_until;
@@ -216,9 +217,7 @@ path = "out"
 #[test]
 fn address_of_a_run_takes_the_same_wishes_from_who_has_the_token() {
     let place = place("10m");
-    let mut process = place.run().argument("--listen").argument("127.0.0.1:0").spawn();
-    let line = process.wait_for_line(SOON, "metrics and probes on");
-    let address = line.rsplit_once("http://").unwrap().1.to_owned();
+    let Probe { process, address } = Probe::start(place.run());
     let url = format!("http://{address}");
     let path = "/api/v1/pipelines/kept/checkpoints";
     request(&address, "POST", path, &[], b"{}").expect_problem(401, "unauthorized");

@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 
 use serde_json::Value;
 use weir_tests::http::request;
+use weir_tests::probe::Probe;
 use weir_tests::process::{Exit, Finished, Weir};
 use weir_tests::wait::{try_wait_for, wait_until};
 
@@ -172,9 +173,7 @@ fn checkpoint_that_expires_names_who_held_it_up_and_a_later_one_covers_it() {
 #[test]
 fn show_says_of_each_checkpoint_and_subtask_what_it_took() {
     let place = Place::of_ledger("50ms", 80_000, 4_000);
-    let mut process = place.run().argument("--listen").argument("127.0.0.1:0").spawn();
-    let line = process.wait_for_line(SOON, "metrics and probes on");
-    let address = line.rsplit_once("http://").unwrap().1.to_owned();
+    let Probe { mut process, address } = Probe::start(place.run());
     wait_until(SOON, "some are committed", || history(&place).len() > 4);
     let id = checkpoint(&place, "trigger", &[]).expect_success().stdout.trim().to_owned();
     let path = "/api/v1/pipelines/kept/checkpoints";
@@ -195,6 +194,10 @@ fn show_says_of_each_checkpoint_and_subtask_what_it_took() {
     let ledger = &subtasks[0];
     assert!(ledger["new_entries"].as_u64().unwrap() > 0 && ledger["state_bytes"].as_u64().unwrap() > 0, "{ledger:#}");
     assert!(ledger["records"].as_u64().unwrap() > 0 && made["slowest"]["chain"].is_string());
+    let own = ["start_delay_ms", "alignment_ms", "async_ms"].map(|key| time(ledger, key));
+    assert!(own[2] > 0.0 && own.iter().sum::<f64>() <= time(ledger, "total_ms") + 0.1, "{ledger:#}");
+    let text = checkpoint(&place, "show", &[&id]).expect_success().stdout;
+    assert!(text.contains(&format!("sync {:.1}, async {:.1}), ", time(ledger, "sync_ms"), own[2])), "{text}");
     let all = get("/history").expect(200).json();
     assert!(all["items"].as_array().unwrap().len() <= 20);
     get("/999-1").expect_problem(404, "unknown-checkpoint");
@@ -272,9 +275,7 @@ fn deleting_any_checkpoint_never_hurts_another_and_the_newest_commit_stays() {
 #[test]
 fn running_pipeline_deletes_its_old_checkpoints_itself_and_goes_on() {
     let place = Place::of_ledger("10m", 24_000, 4_000);
-    let mut process = place.run().argument("--listen").argument("127.0.0.1:0").spawn();
-    let line = process.wait_for_line(SOON, "metrics and probes on");
-    let address = line.rsplit_once("http://").unwrap().1.to_owned();
+    let Probe { mut process, address } = Probe::start(place.run());
     wait_until(SOON, "it runs", || checkpoint(&place, "trigger", &["--detach"]).exit == Exit::Code(0));
     let made: Vec<String> =
         (0..3).map(|_| checkpoint(&place, "trigger", &[]).expect_success().stdout.trim().to_owned()).collect();

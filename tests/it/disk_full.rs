@@ -1,9 +1,8 @@
 //! A disk that fills up while a pipeline runs on it: what cannot be written is declined or tried again, nothing is lost, and
 //! it goes on by itself once there is space.
 
-use std::fs;
-
 use weir_tests::draft::Draft;
+use weir_tests::probe::Probe;
 use weir_tests::process::{Exit, Process, Weir};
 use weir_tests::redact::{redact, without_numbers};
 use weir_tests::small_disk::SmallDisk;
@@ -13,12 +12,12 @@ use crate::place::{Place, SOON, guest};
 
 const ROWS: usize = 8_000;
 
-/// Four seconds of work. Whoever has a full disk for longer than the test may have more failures in a row.
+/// Four seconds of work, in which most keys are not met again for some epochs. Whoever has a full disk for longer than the test may have more failures in a row.
 fn draft() -> Draft {
     let restart = "strategy = \"fixed-delay\"\ndelay = \"20ms\"\nattempts = 10000";
     Draft::new("full", "interval = \"20ms\"\nretain = 1\ntolerable_failures = 10000").table("restart", restart).records(
         "made",
-        10,
+        1_000,
         &format!("count = {ROWS}\nrate = 2000"),
     )
 }
@@ -36,20 +35,31 @@ fn disk() -> Option<SmallDisk> {
     disk
 }
 
-/// Runs with its state on the disk, until the last row; `full` is what happens meanwhile.
+/// Runs with its state on the disk, until the last row; `full` is what happens meanwhile. Behind that it is killed, so that the
+/// rest comes from what was written then.
 fn check(draft: &Draft, full: impl FnOnce(&Place, &SmallDisk, &Process)) {
     let Some(disk) = disk() else { return };
     let place = Place::over(draft);
     let process = disk.on(on(&place, &disk)).spawn();
     wait_until(SOON, "rows are committed", || place.rows("out").len() > 100);
     full(&place, &disk, &process);
-    process.wait(SOON).expect_success();
-    let rows = place.rows("out");
-    assert_eq!(rows.len(), ROWS);
-    let mut once: Vec<&String> = rows.iter().collect();
-    once.sort_unstable();
-    once.dedup();
-    assert_eq!(once.len(), ROWS, "each once");
+    process.kill_and_wait();
+    disk.on(on(&place, &disk)).finish(SOON).expect_success();
+    expect_all_of(draft, place.rows("out"));
+}
+
+/// The rows are those of a run without failure.
+#[track_caller]
+fn expect_all_of(draft: &Draft, mut rows: Vec<String>) {
+    let place = Place::new();
+    place.pipeline(&draft.text().replace("rate = 2000", "rate = 1000000"));
+    place.finish().expect_success();
+    let mut truth = place.rows("out");
+    assert_eq!((rows.len(), truth.len()), (ROWS, ROWS));
+    rows.sort_unstable();
+    truth.sort_unstable();
+    let wrong: Vec<_> = rows.iter().zip(&truth).filter(|(row, truth)| row != truth).take(3).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 fn on(place: &Place, disk: &SmallDisk) -> Weir {
@@ -102,30 +112,43 @@ fn full_in_the_manifest_the_epoch_is_declined_and_the_next_one_covers_it() {
     });
 }
 
-#[test]
-fn full_where_rows_are_flushed_they_are_made_again_from_the_newest_commit() {
-    let Some(disk) = disk() else { return };
-    let text = with_ledger().text().replace("path = \"out\"", &format!("path = \"{}/out\"", disk.path().display()));
+/// A pipeline with its output on the disk and its state elsewhere, and the output as it is seen from here.
+fn output_on(disk: &SmallDisk) -> (Place, String) {
     let place = Place::new();
-    place.pipeline(&text);
-    let rows = || -> Vec<String> {
-        let Ok(entries) = fs::read_dir(disk.from_outside().join("out")) else { return Vec::new() };
-        let parts = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
-        parts
-            .flat_map(|part| fs::read_to_string(part).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
-            .collect()
-    };
+    let folder = disk.path().join("out");
+    place.pipeline(&with_ledger().text().replace("path = \"out\"", &format!("path = \"{}\"", folder.display())));
+    (place, disk.from_outside().join("out").display().to_string())
+}
+
+#[test]
+fn full_where_rows_are_flushed_the_epoch_is_declined_and_killed_then_it_has_lost_nothing() {
+    let Some(disk) = disk() else { return };
+    let (place, out) = output_on(&disk);
     let mut process = disk.on(place.run()).spawn();
-    wait_until(SOON, "rows are committed", || rows().len() > 100);
+    wait_until(SOON, "rows are committed", || place.rows(&out).len() > 100);
     disk.fill();
-    let line = process.wait_for_line(SOON, "; restart ");
-    insta::assert_snapshot!("flush", said(line.rsplit_once("; restart").unwrap().0, &disk));
+    let line = process.wait_for_line(SOON, " is declined: ");
+    insta::assert_snapshot!("flush", said(&line, &disk));
+    process.kill_and_wait();
     disk.free();
-    process.wait(SOON).expect_success();
-    let mut all = rows();
-    all.sort_unstable();
-    all.dedup();
-    assert_eq!((rows().len(), all.len()), (ROWS, ROWS));
+    disk.on(place.run()).finish(SOON).expect_success();
+    expect_all_of(&with_ledger(), place.rows(&out));
+}
+
+/// Declined for as long as barriers get through; then rows wait in front of the sink, and no barrier overtakes them.
+#[test]
+fn full_for_longer_than_rows_fit_into_memory_they_wait_and_nothing_is_started_again() {
+    let Some(disk) = disk() else { return };
+    let (place, out) = output_on(&disk);
+    let mut probe = Probe::start(disk.on(place.run()));
+    wait_until(SOON, "rows are committed", || place.rows(&out).len() > 100);
+    disk.fill();
+    let waited = "kind=\"backpressured\"";
+    probe.wait(SOON, |metrics| metrics.value("weir_node_time_seconds_total{", waited).filter(|time| *time > 0.2));
+    disk.free();
+    let ended = probe.process.wait(SOON).expect_success();
+    assert!(ended.stderr.contains(" is declined: ") && !ended.stderr.contains("; restart "), "{ended}");
+    expect_all_of(&with_ledger(), place.rows(&out));
 }
 
 #[test]
@@ -142,5 +165,19 @@ fn start_on_a_full_disk_tries_again_until_there_is_space() {
     assert!(place.rows("out") == before);
     disk.free();
     process.wait(SOON).expect_success();
-    assert_eq!(place.rows("out").len(), ROWS);
+    expect_all_of(&with_ledger(), place.rows("out"));
+}
+
+#[test]
+fn first_start_where_there_is_no_space_for_the_output_tries_again_until_there_is() {
+    let Some(disk) = disk() else { return };
+    let (place, out) = output_on(&disk);
+    disk.fill();
+    let mut process = disk.on(place.run()).spawn();
+    let line = process.wait_for_line(SOON, "; restart 1 ");
+    insta::assert_snapshot!("output", said(line.rsplit_once("; restart").unwrap().0, &disk));
+    process.wait_for_line(SOON, "; restart 2 ");
+    disk.free();
+    process.wait(SOON).expect_success();
+    expect_all_of(&with_ledger(), place.rows(&out));
 }

@@ -3,6 +3,8 @@
 
 use std::thread;
 
+use weir_tests::draft::Draft;
+use weir_tests::probe::Probe;
 use weir_tests::process::{Exit, Finished};
 use weir_tests::wait::wait_for;
 
@@ -29,42 +31,13 @@ const HARM: &[(&str, &str)] = &[
 const LINES: u64 = 2_000;
 
 fn hostile(config: &str, on_error: &str) -> Place {
-    let place = Place::new();
+    let lines = "type = \"file\"\npath = \"in.jsonl\"\nevent_time = { json = \"/ts\", unit = \"ms\" }\n\
+                 watermark = { out_of_order = \"1s\" }";
+    let bad = format!("on_error = \"{on_error}\"\nconfig = {{ {config} }}");
+    let draft = Draft::new("hostile", "interval = \"50ms\"").table("sources.lines", lines);
+    let draft = draft.node("bad", &guest("hostile"), &["lines"], "/k", &bad);
+    let place = Place::over(&draft.file_sink("out", &["bad.out"]).file_sink("side", &["bad.side"]));
     place.write("in.jsonl", numbered_lines(LINES).join("\n"));
-    let operator = guest("hostile");
-    place.pipeline(&format!(
-        r#"
-version = 1
-name = "hostile"
-
-[checkpoint]
-interval = "50ms"
-
-[sources.lines]
-type = "file"
-path = "in.jsonl"
-event_time = {{ json = "/ts", unit = "ms" }}
-watermark = {{ out_of_order = "1s" }}
-
-[nodes.bad]
-operator = "{}"
-inputs = ["lines"]
-key = {{ json = "/k" }}
-on_error = "{on_error}"
-config = {{ {config} }}
-
-[sinks.out]
-type = "file"
-inputs = ["bad.out"]
-path = "out"
-
-[sinks.side]
-type = "file"
-inputs = ["bad.side"]
-path = "side"
-"#,
-        operator.display()
-    ));
     place
 }
 
@@ -169,7 +142,7 @@ fn harm_in_open_is_found_before_anything_runs() {
         let finished = place.finish().expect(Exit::Code(3));
         expect_host_up(&finished);
         assert!(finished.stderr.contains("hostile fails in `open`"), "{harm}: {finished}");
-        assert!(finished.stderr.contains(says) && finished.stderr.contains("[p.toml:15]"), "{harm}: {finished}");
+        assert!(finished.stderr.contains(says) && finished.stderr.contains("[p.toml:11]"), "{harm}: {finished}");
         assert!(!place.path("state").exists() && !place.path("out").exists(), "{harm}");
     });
 }
@@ -221,9 +194,7 @@ fn skipped_records_are_counted_once_each_and_what_a_trapped_call_counted_is_not(
             "{text}\n[sources.slow]\ntype = \"generator\"\nseed = 1\nrate = 1\ntemplate = \"x\"\n\
              [sinks.nowhere]\ntype = \"discard\"\ninputs = [\"slow\"]\n"
         ));
-        let mut process = place.run().argument("--listen").argument("127.0.0.1:0").spawn();
-        let line = process.wait_for_line(SOON, "metrics and probes on http://");
-        let address = line.rsplit_once("http://").unwrap().1.trim().to_owned();
+        let Probe { mut process, address } = Probe::start(place.run());
         let expected = (1..=LINES).filter(|n| n % 17 == 3).count() as u64;
         let metric = |name: &str| {
             let text = get(&address, "/metrics");
@@ -386,7 +357,7 @@ fn component_that_is_none_of_ours_is_refused_before_anything_is_written() {
     for (name, content, says) in cases {
         let (_, finished) = refused(&format!("{name}.wasm"), Some(&content));
         assert!(finished.stderr.contains(says), "{name}: {finished}");
-        assert!(finished.stderr.contains("[p.toml:15]"), "{name}: {finished}");
+        assert!(finished.stderr.contains("[p.toml:11]"), "{name}: {finished}");
         assert!(finished.stderr.contains("^^^^"), "{name}: {finished}");
     }
 }
@@ -401,6 +372,6 @@ fn operator_that_is_missing_or_a_folder_is_refused_before_anything_is_written() 
     std::fs::create_dir(place.path("folder.wasm")).unwrap();
     let before = place.content();
     let finished = place.finish().expect(Exit::Code(3));
-    assert!(finished.stderr.contains("folder") && finished.stderr.contains("[p.toml:15]"), "{finished}");
+    assert!(finished.stderr.contains("folder") && finished.stderr.contains("[p.toml:11]"), "{finished}");
     assert!(place.content() == before);
 }

@@ -7,6 +7,7 @@ use std::thread;
 
 use serde_json::Value;
 use weir::crash::POINTS;
+use weir_tests::draft::Draft;
 use weir_tests::process::{Exit, Weir};
 
 use crate::place::{Place, SOON, guest};
@@ -28,49 +29,13 @@ const RECORDS: u64 = 2_000;
 
 /// One or two generators into the ledger. `rates`: records per second, so that one runs ahead of the other.
 pub(crate) fn ledger(rates: &[u64]) -> Place {
-    let place = Place::new();
-    let mut text = r#"
-version = 1
-name = "ledger"
-[checkpoint]
-interval = "30ms"
-retain = 1
-"#
-    .to_owned();
-    for (name, rate) in ["fast", "slow"].iter().zip(rates) {
-        // 10 keys; `seq` is the position, so it rises within each key.
-        text += &format!(
-            r#"
-[sources.{name}]
-type = "generator"
-seed = 5
-count = {RECORDS}
-rate = {rate}
-template = '{{"k":"{name}-{{{{int 0 9}}}}","seq":{{{{seq}}}},"val":{{{{int 0 1000}}}},"ts":{{{{time 1700000000000 2 0 0}}}}}}'
-event_time = {{ json = "/ts", unit = "ms" }}
-watermark = {{ out_of_order = "1s" }}
-"#
-        );
+    let names = &["fast", "slow"][..rates.len()];
+    let mut draft = Draft::new("ledger", "interval = \"30ms\"\nretain = 1");
+    for (name, rate) in names.iter().zip(rates) {
+        draft = draft.records(name, 10, &format!("count = {RECORDS}\nrate = {rate}"));
     }
-    let (operator, inputs) = (guest("ledger"), if rates.len() == 1 { "\"fast\"" } else { "\"fast\", \"slow\"" });
-    place.pipeline(&format!(
-        r#"{text}
-[nodes.ledger]
-operator = "{}"
-inputs = [{inputs}]
-key = {{ json = "/k" }}
-[sinks.chain]
-type = "file"
-inputs = ["ledger.out"]
-path = "chain"
-[sinks.timers]
-type = "file"
-inputs = ["ledger.fired"]
-path = "timers"
-"#,
-        operator.display()
-    ));
-    place
+    let draft = draft.node("ledger", &guest("ledger"), names, "/k", "");
+    Place::over(&draft.file_sink("chain", &["ledger.out"]).file_sink("timers", &["ledger.fired"]))
 }
 
 /// What came out, in a form in which two runs can be compared.

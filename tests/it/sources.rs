@@ -1,13 +1,14 @@
 //! What Kafka sources read: partitions that appear while a pipeline runs and is killed, sources that end beside sources
 //! that do not, and starts that are refused because of what they ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use weir_tests::draft::Draft;
 use weir_tests::kafka::{Broker, Isolation, PATIENCE, Record, Row};
 use weir_tests::process::{Exit, Process, Weir};
 use weir_tests::wait::try_wait_for;
 
-use crate::place::{Place, SOON};
+use crate::place::{Place, SOON, guest};
 
 /// A pipeline that copies what its Kafka sources read to a topic of its own.
 struct Copy {
@@ -190,6 +191,43 @@ fn a_source_that_has_ended_stays_ended_and_checkpoints_go_on_for_one_that_has_no
     copy.stop(process);
     assert_eq!(copy.broker.read(&copy.sink, Isolation::Committed).len(), copy.rows(), "nothing of what came too late");
     copy.expect_exactly_once();
+}
+
+/// Until then a partition at its end held the watermark back for as long as others went on, where nothing is ever idle.
+#[test]
+fn timers_fire_past_a_partition_that_has_ended_and_past_one_that_is_restored_at_its_end() {
+    let copy = Copy::new();
+    let topic = copy.topic("ends", 2);
+    let source = format!(
+        "type = \"kafka\"\ntopic = \"{topic}\"\nbrokers = \"{}\"\nevent_time = {{ json = \"/ts\", unit = \"ms\" }}\n\
+         watermark = {{ idle_after = \"never\", tick = \"1ms\" }}\n\
+         until = {{ offsets = {{ \"{topic}/0\" = 5, \"{topic}/1\" = 60 }} }}",
+        copy.broker.brokers()
+    );
+    let draft = Draft::new(&copy.name, "interval = \"50ms\"").table("sources.made", &source);
+    let draft = draft.node("ledger", &guest("ledger"), &["made"], "/k", "");
+    copy.place.pipeline(draft.kafka_sink("out", &["ledger.fired"], copy.broker.brokers(), &copy.sink).text());
+    // A record each second of event time, so a timer each.
+    let put = |partition: i32, seqs: std::ops::Range<u64>| {
+        let record = |seq| {
+            let ts = 1_700_000_000_000 + seq * 1_000;
+            Record::new(format!(r#"{{"k":"k{partition}","seq":{seq},"val":1,"ts":{ts}}}"#)).partition(partition)
+        };
+        copy.broker.produce(&topic, seqs.map(record));
+    };
+    put(0, 0..5);
+    put(1, 0..20);
+    let mut process = copy.run().spawn();
+    // All but the last one: the watermark stands right before that.
+    copy.wait_for_rows(&mut process, 5 + 19);
+    process.kill_and_wait();
+    put(1, 20..40);
+    let mut process = copy.run().spawn();
+    copy.wait_for_rows(&mut process, 5 + 39);
+    put(1, 40..60);
+    process.wait(SOON).expect_success();
+    let rows = copy.broker.read(&copy.sink, Isolation::Committed).iter().map(Row::value_text).collect::<Vec<_>>();
+    assert_eq!((rows.len(), rows.iter().collect::<BTreeSet<_>>().len()), (65, 65), "each once: {rows:?}");
 }
 
 #[test]

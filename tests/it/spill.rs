@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use weir_core::key_group::hash;
+use weir_tests::draft::Draft;
 use weir_tests::process::Exit;
 
 use crate::local::Output;
@@ -21,38 +22,10 @@ fn keys() -> u64 {
 
 /// Each key about three times, in random order.
 fn many_keys(keys: u64, backend: &str) -> Place {
-    let place = Place::new();
-    let (records, last) = (keys * 3, keys - 1);
-    let operator = guest("ledger");
-    place.pipeline(&format!(
-        r#"version = 1
-name = "many"
-state = "{backend}"
-[checkpoint]
-interval = "50ms"
-[sources.made]
-type = "generator"
-seed = 11
-count = {records}
-template = '{{"k":"key-{{{{int 0 {last}}}}}","seq":{{{{seq}}}},"val":{{{{int 0 1000}}}},"ts":{{{{time 1700000000000 2 0 0}}}}}}'
-event_time = {{ json = "/ts", unit = "ms" }}
-watermark = {{ out_of_order = "1s" }}
-[nodes.ledger]
-operator = "{}"
-inputs = ["made"]
-key = {{ json = "/k" }}
-[sinks.chain]
-type = "file"
-inputs = ["ledger.out"]
-path = "chain"
-[sinks.timers]
-type = "file"
-inputs = ["ledger.fired"]
-path = "timers"
-"#,
-        operator.display()
-    ));
-    place
+    let draft = Draft::new("many", "interval = \"50ms\"").key(&format!("state = \"{backend}\""));
+    let draft = draft.records("made", keys, &format!("count = {}", keys * 3));
+    let draft = draft.node("ledger", &guest("ledger"), &["made"], "/k", "");
+    Place::over(&draft.file_sink("chain", &["ledger.out"]).file_sink("timers", &["ledger.fired"]))
 }
 
 /// What came out, read line by line: gigabytes at ten million keys. One source and one subtask, so the rows of records come

@@ -13,6 +13,13 @@ impl Draft {
         Self(format!("version = 1\nname = \"{name}\"\n")).table("checkpoint", checkpoint)
     }
 
+    /// A key of the whole pipeline, as it is written.
+    pub fn key(mut self, line: &str) -> Self {
+        let tables = self.0.find('[').unwrap_or(self.0.len());
+        self.0.insert_str(tables, &format!("{line}\n"));
+        self
+    }
+
     /// Any table, by its path and its lines.
     pub fn table(mut self, path: &str, lines: &str) -> Self {
         writeln!(self.0, "[{path}]\n{}", lines.trim_end()).expect("a string takes what is written to it");
@@ -21,7 +28,7 @@ impl Draft {
 
     /// A generator of records for the ledger: this many `keys`, a millisecond of event time each, `more` as it is written
     /// (`count`, `rate`).
-    pub fn records(self, name: &str, keys: u32, more: &str) -> Self {
+    pub fn records(self, name: &str, keys: u64, more: &str) -> Self {
         let last = keys - 1;
         let template = format!(
             r#"{{"k":"{name}-{{{{int 0 {last}}}}}","seq":{{{{seq}}}},"val":{{{{int 0 1000}}}},"ts":{{{{time 1700000000000 1 0 0}}}}}}"#

@@ -1,5 +1,5 @@
 //! A running weir, looked at from outside: its metrics over `--listen`, and what `/proc` says that it has used. For
-//! benchmarks; judges nothing.
+//! tests and benchmarks; judges nothing.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use crate::wait::try_wait_for;
 pub struct Probe {
     /// The process.
     pub process: Process,
-    address: String,
+    /// Where it listens.
+    pub address: String,
 }
 
 /// One answer of `/metrics`.

@@ -81,6 +81,7 @@ fn part(part: &SubtaskPart) -> Value {
     shown["start_delay_ms"] = millis(part.start_delay);
     shown["alignment_ms"] = millis(part.alignment);
     shown["sync_ms"] = millis(part.sync);
+    shown["async_ms"] = millis(part.r#async);
     shown["total_ms"] = millis(part.total);
     shown["state_bytes"] = json!(part.state_bytes);
     shown["new_bytes"] = json!(part.new_bytes);

@@ -65,6 +65,9 @@ pub enum Polled {
     Later(std::time::Duration),
     /// No rows, but splits, behind those that there were.
     Grown,
+    /// No rows, but the split of this index is at its end: its last row is behind us, in a poll before this one. Told once by
+    /// each reader, so also by one that is restored there; all of them together are `Ended`.
+    SplitEnded(usize),
     /// Bounded input has ended: nothing will ever follow.
     Ended,
 }
@@ -113,15 +116,23 @@ pub trait Source: Send {
     fn on_committed(&mut self, positions: &SourcePositions);
 }
 
+/// What a barrier cuts off at a sink.
+#[derive(Debug)]
+pub enum Cut {
+    /// Parts to publish after the commit (file sink); none for others.
+    Parts(Vec<StagedPart>),
+    /// There is no space for rows of this epoch: it is to be declined. The sink keeps them, and they are of the next one.
+    NoSpace(String),
+}
+
 /// A writer of rows. Owned by one shard thread.
 pub trait Sink: Send {
-    /// Takes rows `range` of `rows` and returns how many it accepted, from the front: fewer means it is full, and the
-    /// waker will be called. Rows behind a barrier whose epoch is not yet released are held in a bounded buffer.
+    /// Takes rows `range` of `rows` and returns how many it accepted, from the front: fewer means it is full. It is asked
+    /// again soon, and where it can tell when it has room the waker is called. Rows behind a barrier whose epoch is not yet released are held in a bounded buffer.
     fn write(&mut self, rows: &Batch, range: Range<usize>) -> Result<usize, Error>;
 
-    /// The barrier of `epoch` has passed: what was written belongs to it, what follows to the next. Returns parts to
-    /// publish after the commit (file sink); empty for others.
-    fn on_barrier(&mut self, epoch: Epoch) -> Result<Vec<StagedPart>, Error>;
+    /// The barrier of `epoch` has passed: what was written belongs to it, what follows to the next.
+    fn on_barrier(&mut self, epoch: Epoch) -> Result<Cut, Error>;
 
     /// `epoch` is committed and the next transaction is open: held rows may go out.
     fn on_released(&mut self, epoch: Epoch) -> Result<(), Error>;

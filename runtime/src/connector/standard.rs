@@ -4,11 +4,11 @@ use std::io::{self, BufRead, Write};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
-use weir_core::checkpoint::manifest::{SourcePositions, StagedPart};
+use weir_core::checkpoint::manifest::SourcePositions;
 use weir_core::ids::Epoch;
 use weir_core::record::Batch;
 
-use super::{Error, Polled, ROWS_MAX, Sink, Source, SplitStatus, Waker};
+use super::{Cut, Error, Polled, ROWS_MAX, Sink, Source, SplitStatus, Waker};
 
 /// Lines that the queue holds; a full one stops the reading.
 const QUEUED_MAX: usize = 256;
@@ -115,8 +115,8 @@ impl Sink for Stdout {
         }
     }
 
-    fn on_barrier(&mut self, _: Epoch) -> Result<Vec<StagedPart>, Error> {
-        Ok(Vec::new())
+    fn on_barrier(&mut self, _: Epoch) -> Result<Cut, Error> {
+        Ok(Cut::Parts(Vec::new()))
     }
 
     fn on_released(&mut self, _: Epoch) -> Result<(), Error> {
@@ -133,8 +133,8 @@ impl Sink for Discard {
         Ok(range.len())
     }
 
-    fn on_barrier(&mut self, _: Epoch) -> Result<Vec<StagedPart>, Error> {
-        Ok(Vec::new())
+    fn on_barrier(&mut self, _: Epoch) -> Result<Cut, Error> {
+        Ok(Cut::Parts(Vec::new()))
     }
 
     fn on_released(&mut self, _: Epoch) -> Result<(), Error> {

@@ -14,6 +14,10 @@ pub(super) struct Passage {
     last: Instant,
     /// Since when a channel waits for the others.
     blocked: Option<Instant>,
+    /// When the barrier had gone through the nodes: their state was closed.
+    sealed: Instant,
+    /// When the last slice of it was copied.
+    copied: Instant,
     /// The longest time in one piece that the subtask did nothing else.
     pause: Duration,
 }
@@ -27,6 +31,8 @@ pub struct Passed {
     pub alignment: Duration,
     /// How long the subtask stood still in one piece, at most.
     pub pause: Duration,
+    /// From when its state was closed until all of it was copied, between its other work.
+    pub copying: Duration,
 }
 
 impl Passage {
@@ -36,31 +42,41 @@ impl Passage {
         match seen {
             Some(known) if known.epoch == epoch => known.last = now,
             Some(known) if known.epoch > epoch => {}
-            _ => *seen = Some(Passage { epoch, first: now, last: now, blocked: None, pause: Duration::ZERO }),
+            _ => {
+                let (pause, blocked) = (Duration::ZERO, None);
+                *seen = Some(Passage { epoch, first: now, last: now, blocked, sealed: now, copied: now, pause });
+            }
         }
     }
 
     /// The barrier has gone through the nodes. `is_blocked`: the channel that delivered it waits behind it.
     pub(super) fn on_passed(&mut self, is_blocked: bool) {
-        self.pause = self.pause.max(clock::now() - self.last);
+        self.sealed = clock::now();
+        self.pause = self.pause.max(self.sealed - self.last);
         if is_blocked {
             self.blocked.get_or_insert(self.last);
         }
     }
 
-    /// State was copied for so long.
-    pub(super) fn on_slice(&mut self, took: Duration) {
+    /// State was copied, from then for so long.
+    pub(super) fn on_slice(&mut self, since: Instant, took: Duration) {
         self.pause = self.pause.max(took);
+        self.copied = since + took;
     }
 
     /// Everything of this epoch is cut and copied.
     pub(super) fn passed(seen: Option<Passage>, epoch: Epoch) -> Passed {
-        let now = clock::now();
         match seen.filter(|known| known.epoch == epoch) {
-            Some(Passage { first, last, blocked, pause, .. }) => {
-                Passed { arrived: first, alignment: blocked.map_or(Duration::ZERO, |since| last - since), pause }
+            Some(Passage { first, last, blocked, sealed, copied, pause, .. }) => Passed {
+                arrived: first,
+                alignment: blocked.map_or(Duration::ZERO, |since| last - since),
+                pause,
+                copying: copied.saturating_duration_since(sealed),
+            },
+            None => {
+                let (now, none) = (clock::now(), Duration::ZERO);
+                Passed { arrived: now, alignment: none, pause: none, copying: none }
             }
-            None => Passed { arrived: now, alignment: Duration::ZERO, pause: Duration::ZERO },
         }
     }
 }

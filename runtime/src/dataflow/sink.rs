@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use weir_core::checkpoint::manifest::StagedPart;
 use weir_core::ids::{Epoch, Name};
 use weir_core::record::Batch;
 
 use super::error::{Error, OnError, record_error};
 use super::gate::{BarrierMode, Event, Flow, Gate, Waiting};
 use super::metrics::NodeMetrics;
-use crate::connector::{self, Sink};
+use crate::connector::{self, Cut, Sink};
 
 /// A sink node at run time.
 pub struct SinkNode {
@@ -22,8 +21,8 @@ pub struct SinkNode {
     /// Rows that the writer had no room for, in order. The shard reads no source while there are any.
     pending: Batch,
     taken: usize,
-    /// The barrier that has passed, and the parts that it cut off.
-    cut: Option<(Epoch, Vec<StagedPart>)>,
+    /// The barrier that has passed, and what it cut off.
+    cut: Option<(Epoch, Cut)>,
     /// The newest epoch that was committed or given up: rows behind its barrier are not held, also where it comes late.
     released: Epoch,
 }
@@ -57,7 +56,7 @@ impl SinkNode {
         self.cut.as_ref().map(|(epoch, _)| *epoch)
     }
 
-    pub(super) fn take_cut(&mut self) -> Option<(Epoch, Vec<StagedPart>)> {
+    pub(super) fn take_cut(&mut self) -> Option<(Epoch, Cut)> {
         self.cut.take()
     }
 
@@ -169,9 +168,8 @@ impl SinkNode {
         if self.pending_bytes() > 0 {
             return Err(Error::Bug(format!("barrier {epoch} reached sink `{}` while rows wait for room", self.name)));
         }
-        let parts =
-            self.sink.on_barrier(epoch).map_err(|source| Error::Connector { node: self.name.clone(), source })?;
-        self.cut = Some((epoch, parts));
+        let cut = self.sink.on_barrier(epoch).map_err(|source| Error::Connector { node: self.name.clone(), source })?;
+        self.cut = Some((epoch, cut));
         if epoch <= self.released {
             self.on_released(epoch)?;
         }

@@ -141,6 +141,7 @@ impl SourceNode {
             Ok(Polled::Empty) => Ok(Stepped::Empty),
             Ok(Polled::Later(wait)) => Ok(Stepped::Later(wait)),
             Ok(Polled::Grown) => self.on_grown(emit).map(|()| Stepped::Worked),
+            Ok(Polled::SplitEnded(split)) => self.on_split_end(split, emit).map(|()| Stepped::Worked),
             Ok(Polled::Ended) => self.on_end(emit).map(|()| Stepped::Worked),
         };
         self.packet = packet;
@@ -160,6 +161,13 @@ impl SourceNode {
         emit(0, Flow::Mark(Mark::Watermark(self.sent))).map(drop)
     }
 
+    /// A split is at its end, and waits for nobody any more. Its mark stands between two polls, right behind its last row,
+    /// wherever batches were cut. A snapshot need not know: a reader that is restored there says so again.
+    fn on_split_end(&mut self, split: usize, emit: &mut Emit<'_>) -> Result<(), Error> {
+        let mark = self.watermarks.as_mut().and_then(|watermarks| watermarks.on_split_end(split));
+        self.tell(mark, emit)
+    }
+
     fn check_idle(&mut self, emit: &mut Emit<'_>) -> Result<(), Error> {
         let now = clock::now();
         if now < self.next_idle_check || self.ended {
@@ -170,7 +178,12 @@ impl SourceNode {
         let lag = splits.iter().filter_map(|s| Some((s.high_watermark? - s.position).max(0) as u64)).sum();
         self.metrics.lag.set(lag);
         let has_more = |split: usize| splits.get(split).is_some_and(SplitStatus::has_more);
-        match self.watermarks.as_mut().and_then(|watermarks| watermarks.on_idle_check(has_more)) {
+        let mark = self.watermarks.as_mut().and_then(|watermarks| watermarks.on_idle_check(has_more));
+        self.tell(mark, emit)
+    }
+
+    fn tell(&mut self, mark: Option<Mark>, emit: &mut Emit<'_>) -> Result<(), Error> {
+        match mark {
             Some(Mark::Watermark(to)) => self.advance(to, emit),
             Some(mark) => emit(0, Flow::Mark(mark)).map(drop),
             None => Ok(()),

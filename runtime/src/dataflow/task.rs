@@ -19,6 +19,7 @@ use super::ring::{Element, RingReader};
 use super::source::{SourceNode, Stepped};
 use super::stopwatch::{Owner, Stopwatch};
 use crate::clock;
+use crate::connector::Cut;
 use crate::state::SealedState;
 
 /// Bytes that may wait for room before timers stop firing.
@@ -53,6 +54,8 @@ pub struct TaskSnapshot {
     pub nodes: Vec<(Name, NodeSnapshot, SealedState)>,
     /// Parts that file sinks staged.
     pub parts: Vec<StagedPart>,
+    /// Why the epoch is to be declined, if it is: a sink has no space for its rows, and keeps them for the next one.
+    pub declined: Option<String>,
     /// When the barrier came, and how long it took.
     pub passed: Passed,
     /// Records that the task has taken in since the barrier before.
@@ -222,6 +225,7 @@ impl Task {
             sources: BTreeMap::new(),
             nodes: Vec::new(),
             parts: Vec::new(),
+            declined: None,
             passed: Passage::passed(self.passage, epoch),
             records: counted - std::mem::replace(&mut self.counted, counted),
             state_bytes: self.nodes().map(|node| node.metrics().state_bytes.get()).sum(),
@@ -236,7 +240,11 @@ impl Task {
                     let name = operator.name().clone();
                     snapshot.nodes.extend(operator.take_cut().map(|(node, sealed)| (name, node, sealed)));
                 }
-                Node::Sink(sink) => snapshot.parts.extend(sink.take_cut().into_iter().flat_map(|(_, parts)| parts)),
+                Node::Sink(sink) => match sink.take_cut() {
+                    Some((_, Cut::Parts(parts))) => snapshot.parts.extend(parts),
+                    Some((_, Cut::NoSpace(why))) => snapshot.declined = Some(why),
+                    None => {}
+                },
             }
         }
         Some((epoch, snapshot))
@@ -348,7 +356,8 @@ impl Task {
             let before = time.pass_to(Owner::Node(self.first + index));
             let since = clock::now();
             operator.copy(|| since.elapsed() >= slice);
-            self.passage.iter_mut().for_each(|it| it.on_slice(since.elapsed()));
+            let took = since.elapsed();
+            self.passage.iter_mut().for_each(|it| it.on_slice(since, took));
             time.pass_to(before);
         }
         true

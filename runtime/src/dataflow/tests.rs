@@ -6,13 +6,12 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use proptest::prelude::*;
-use weir_core::checkpoint::manifest::StagedPart;
 use weir_core::ids::{Epoch, Name};
 use weir_core::record::{Batch, Mark};
 
 use super::gate::{Event, Flow, Gate, Waiting};
 use super::{BarrierMode, NodeKind, NodeMetrics, OnError, Packet, SinkNode};
-use crate::connector::{Error, Sink};
+use crate::connector::{Cut, Error, Sink};
 
 /// One of the two inputs of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +49,11 @@ impl Sink for Recorder {
         Ok(range.len())
     }
 
-    fn on_barrier(&mut self, epoch: Epoch) -> Result<Vec<StagedPart>, Error> {
+    fn on_barrier(&mut self, epoch: Epoch) -> Result<Cut, Error> {
         let mut seen = self.seen();
         let state = seen.taken.clone();
         assert!(seen.snapshots.insert(epoch, state).is_none(), "epoch {epoch} is cut once");
-        Ok(Vec::new())
+        Ok(Cut::Parts(Vec::new()))
     }
 
     fn on_released(&mut self, _: Epoch) -> Result<(), Error> {
@@ -140,9 +139,9 @@ fn told(mode: BarrierMode, tell: impl FnOnce(&mut SinkNode)) -> Vec<String> {
             Ok(range.len())
         }
 
-        fn on_barrier(&mut self, epoch: Epoch) -> Result<Vec<StagedPart>, Error> {
+        fn on_barrier(&mut self, epoch: Epoch) -> Result<Cut, Error> {
             self.0.lock().unwrap().push(format!("barrier {epoch}"));
-            Ok(Vec::new())
+            Ok(Cut::Parts(Vec::new()))
         }
 
         fn on_released(&mut self, epoch: Epoch) -> Result<(), Error> {

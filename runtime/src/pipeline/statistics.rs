@@ -42,6 +42,8 @@ pub struct SubtaskPart {
     pub alignment: Duration,
     /// How long it stood still.
     pub sync: Duration,
+    /// How long it copied what it had closed, between its other work.
+    pub r#async: Duration,
     /// From the trigger until it was done.
     pub total: Duration,
     /// Bytes of its working set.
@@ -210,6 +212,7 @@ mod tests {
             start_delay: zero,
             alignment: zero,
             sync: Duration::from_millis(total / 2),
+            r#async: zero,
             total: Duration::from_millis(total),
             state_bytes: 0,
             new_bytes: 0,

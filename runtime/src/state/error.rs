@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::settings::size;
 use crate::storage;
 
@@ -85,11 +86,9 @@ pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 impl Error {
     /// Takes an I/O error of a write that no fsync has followed yet.
     pub(crate) fn write(action: &'static str, path: &Path, error: io::Error) -> Error {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Error::NoSpace { action, path: path.to_owned() }
-            }
-            _ => Error::fatal(action, path, error),
+        match durable::is_no_space(&error) {
+            true => Error::NoSpace { action, path: path.to_owned() },
+            false => Error::fatal(action, path, error),
         }
     }
 

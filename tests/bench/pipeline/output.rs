@@ -43,7 +43,7 @@ fn each(broker: &Broker, topic: &str, mut row: impl FnMut(&Batch, usize)) {
             Polled::Rows => (0..batch.len()).for_each(|slot| row(&batch, slot)),
             Polled::Empty => std::thread::park_timeout(Duration::from_millis(100)),
             Polled::Later(wait) => std::thread::park_timeout(wait),
-            Polled::Grown => {}
+            Polled::Grown | Polled::SplitEnded(_) => {}
             Polled::Ended => break,
         }
     }

@@ -11,7 +11,7 @@ use weir_tests::wait::wait_until;
 use super::expect_chains;
 use crate::place::{Place, SOON, guest, reseal};
 
-const KEYS: u32 = 42;
+const KEYS: u64 = 42;
 const ROWS: usize = 1_500;
 
 fn file(subtasks: u32, rate: u32) -> Draft {

@@ -119,12 +119,6 @@ impl Alignment {
         Ok(actions)
     }
 
-    /// A cancel marker was read from a channel.
-    pub fn on_cancel(&mut self, channel: usize, epoch: Epoch) -> Result<Vec<Action>, Error> {
-        self.check(channel)?;
-        Ok(self.on_given_up(epoch))
-    }
-
     /// The coordinator has given the attempt up: nothing waits for its barriers any more, however slow they are, and those
     /// that come are stale. An attempt that is over here stays as it is.
     pub fn on_given_up(&mut self, epoch: Epoch) -> Vec<Action> {
@@ -147,7 +141,8 @@ impl Alignment {
         Ok(actions)
     }
 
-    fn check(&self, channel: usize) -> Result<(), Error> {
+    /// Whether something may come from the channel.
+    pub(super) fn check(&self, channel: usize) -> Result<(), Error> {
         match self.channels.get(channel) {
             None => Err(Error::NoSuchChannel(channel)),
             Some(Channel { ended: true, .. }) => Err(Error::Ended(channel)),

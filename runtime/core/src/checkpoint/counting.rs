@@ -66,12 +66,6 @@ impl Counting {
         Ok(actions)
     }
 
-    /// A cancel marker was read from a channel.
-    pub fn on_cancel(&mut self, channel: usize, epoch: Epoch) -> Result<Vec<Action>, Error> {
-        self.check(channel)?;
-        Ok(self.on_given_up(epoch))
-    }
-
     /// The coordinator has given the attempt up. So it has those before it.
     pub fn on_given_up(&mut self, epoch: Epoch) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -97,7 +91,8 @@ impl Counting {
         Ok(actions)
     }
 
-    fn check(&self, channel: usize) -> Result<(), Error> {
+    /// Whether something may come from the channel.
+    pub(super) fn check(&self, channel: usize) -> Result<(), Error> {
         match self.ended.get(channel) {
             None => Err(Error::NoSuchChannel(channel)),
             Some(true) => Err(Error::Ended(channel)),

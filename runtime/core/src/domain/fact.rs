@@ -39,7 +39,7 @@ pub enum Fact {
         /// Epoch of the barrier.
         epoch: Epoch,
     },
-    /// A subtask gave up on the barrier of this epoch (alignment was aborted).
+    /// A subtask cannot do its part for this epoch and leaves it to the next: a sink had no space for its rows, and keeps them.
     Declined {
         /// Epoch.
         epoch: Epoch,

@@ -156,12 +156,13 @@ fn print_one(pipeline: &Name, it: &Value) {
         let is_slowest = made["slowest"]["chain"] == part["chain"] && made["slowest"]["subtask"] == part["subtask"];
         let time = |key: &str| part[key].as_f64().unwrap_or_default();
         println!(
-            "subtask    {}: {:.1} ms (delay {:.1}, alignment {:.1}, sync {:.1}), {} records, {} bytes of state, {} new in {} entries{}",
+            "subtask    {}: {:.1} ms (delay {:.1}, alignment {:.1}, sync {:.1}, async {:.1}), {} records, {} bytes of state, {} new in {} entries{}",
             subtask(part),
             time("total_ms"),
             time("start_delay_ms"),
             time("alignment_ms"),
             time("sync_ms"),
+            time("async_ms"),
             part["records"],
             part["state_bytes"],
             part["new_bytes"],

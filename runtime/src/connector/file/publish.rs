@@ -69,7 +69,8 @@ impl Folders {
         for (sink, folder) in &self.folders {
             let staging = folder.join(STAGING);
             let failed = |what: &str, e: std::io::Error| {
-                std::io::Error::other(format!("{what} {} of sink `{sink}` failed: {e}", staging.display()))
+                let said = format!("{what} {} of sink `{sink}` failed: {e}", staging.display());
+                std::io::Error::new(e.kind(), said)
             };
             std::fs::create_dir_all(&staging).map_err(|e| failed("making", e))?;
             let mut options = File::options();
@@ -205,8 +206,8 @@ impl Folders {
     pub fn publish(&self, parts: &[StagedPart], id: &str) -> std::io::Result<()> {
         self.rename(parts)?;
         if !parts.is_empty() {
-            // Lost in a crash, it only makes the next start look for the parts.
-            std::fs::write(&self.note, id)?;
+            // Lost in a crash or on a full disk, it only makes the next start look for the parts.
+            let _ = std::fs::write(&self.note, id);
         }
         Ok(())
     }

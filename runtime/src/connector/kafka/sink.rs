@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_core::checkpoint::manifest::StagedPart;
 use weir_core::ids::Epoch;
 use weir_core::record::Batch;
 
@@ -16,7 +15,7 @@ use super::partitioner::partition_of;
 use super::preflight::TopicFacts;
 use super::producer::{Producer, Row};
 use super::shared::SharedProducer;
-use crate::connector::{Error, Sink, Waker};
+use crate::connector::{Cut, Error, Sink, Waker};
 use crate::{clock, crash};
 
 /// A sink of one topic. The transaction must be open before the first row: the authority's `begin` comes before the shard
@@ -246,7 +245,7 @@ impl Sink for KafkaSink {
         }
     }
 
-    fn on_barrier(&mut self, epoch: Epoch) -> Result<Vec<StagedPart>, Error> {
+    fn on_barrier(&mut self, epoch: Epoch) -> Result<Cut, Error> {
         if let Hold::Held { epoch: before, .. } = &self.hold {
             return Err(Error::Transient(format!("barrier {epoch} came before epoch {before} was released")));
         }
@@ -259,7 +258,7 @@ impl Sink for KafkaSink {
             std::thread::park_timeout(Duration::from_millis(1));
         }
         self.hold = Hold::Held { epoch, rows: Batch::default() };
-        Ok(Vec::new())
+        Ok(Cut::Parts(Vec::new()))
     }
 
     fn on_released(&mut self, epoch: Epoch) -> Result<(), Error> {

@@ -84,6 +84,15 @@ impl KafkaSource {
         Ok(())
     }
 
+    /// A split whose end was not told yet. What one poll hands out is of one queue, and so of one split: nothing stands
+    /// between the last row of the split and this; but for rows of others where a control record is its end, since only the
+    /// next fetch tells of that.
+    fn next_ended(&mut self) -> Option<usize> {
+        let index = self.splits.iter().position(|split| split.is_ended() && !split.end_is_told)?;
+        self.splits[index].end_is_told = true;
+        Some(index)
+    }
+
     /// Hands out messages until the batch is full or none are left.
     fn hand_out(&mut self, out: &mut Batch) -> Result<(), Error> {
         let (rows, bytes) = (out.len() + ROWS_MAX, out.bytes() + BYTES_MAX);
@@ -232,6 +241,11 @@ impl Source for KafkaSource {
         if let Ok(news) = self.links.news.try_recv() {
             self.assign(news?)?;
             return Ok(Polled::Grown);
+        }
+        if self.is_bounded
+            && let Some(split) = self.next_ended()
+        {
+            return Ok(Polled::SplitEnded(split));
         }
         let had = out.len();
         let mut has_more = true;

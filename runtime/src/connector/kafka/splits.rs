@@ -24,11 +24,13 @@ pub(super) struct Split {
     pub(super) end: Option<i64>,
     /// The newest high watermark that a fetch brought.
     pub(super) high: Option<i64>,
+    /// Whoever reads was told that it is at its end.
+    pub(super) end_is_told: bool,
 }
 
 impl Split {
     fn new(partition: Partition, position: i64, end: Option<i64>, high: i64) -> Split {
-        Split { name: partition.to_string(), partition, position, end, high: Some(high) }
+        Split { name: partition.to_string(), partition, position, end, high: Some(high), end_is_told: false }
     }
 
     /// All before `position` is behind us. A bounded split never stands behind its end.

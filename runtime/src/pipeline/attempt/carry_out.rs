@@ -100,9 +100,15 @@ impl<'a> Attempt<'a> {
                 Some(self.verify_named(*fact))
             }
             Event::Wake => None,
-            Event::Report(_, Report::Snapshot(epoch, snapshot)) => {
+            Event::Report(_, Report::Snapshot(epoch, mut snapshot)) => {
                 self.record_part(epoch, &snapshot);
-                self.gathered.add(epoch, *snapshot).then_some(Fact::BarrierPassed { sink: 0, epoch })
+                let declined = snapshot.declined.take();
+                let is_whole = self.gathered.add(epoch, *snapshot);
+                match declined {
+                    // What it cut off is kept for the next epoch, as that of every epoch that is given up.
+                    Some(why) => Some(Fact::Declined { epoch, why }),
+                    None => is_whole.then_some(Fact::BarrierPassed { sink: 0, epoch }),
+                }
             }
             Event::Report(_, Report::Ended) => self.gathered.on_ended().then_some(Fact::InputEnded),
             Event::Report(_, Report::Failed(error)) => {

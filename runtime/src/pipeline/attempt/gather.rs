@@ -116,7 +116,13 @@ mod tests {
             sources: [(Name::new("in").unwrap(), positions)].into(),
             nodes: Vec::new(),
             parts: Vec::new(),
-            passed: Passed { arrived: clock::now(), alignment: Duration::ZERO, pause: Duration::ZERO },
+            declined: None,
+            passed: Passed {
+                arrived: clock::now(),
+                alignment: Duration::ZERO,
+                pause: Duration::ZERO,
+                copying: Duration::ZERO,
+            },
             records: 0,
             state_bytes: 0,
         }

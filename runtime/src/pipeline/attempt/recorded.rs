@@ -57,6 +57,7 @@ impl Attempt<'_> {
                 start_delay: passed.arrived.saturating_duration_since(it.started()),
                 alignment: passed.alignment,
                 sync: passed.pause,
+                r#async: passed.copying,
                 total: now - it.started(),
                 state_bytes: snapshot.state_bytes,
                 new_bytes: sealed.clone().map(|sealed| sealed.bytes() as u64).sum(),

@@ -22,6 +22,7 @@ use super::job::Job;
 use super::snapshot_store::{Error, Snapshot};
 use super::wishes::Afterwards;
 use crate::connector::file::Folders;
+use crate::durable;
 use crate::state::SealedState;
 
 /// What is asked of the thread.
@@ -228,7 +229,9 @@ fn io(error: &std::io::Error) -> Failure {
 }
 
 fn refused(error: &std::io::Error) -> Failure {
-    Failure { class: Class::Halt, why: error.to_string() }
+    // A start that finds no room tries again.
+    let class = if durable::is_no_space(error) { Class::Transient } else { Class::Halt };
+    Failure { class, why: error.to_string() }
 }
 
 fn not_visible(error: &std::io::Error) -> Failure {

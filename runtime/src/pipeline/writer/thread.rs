@@ -85,7 +85,8 @@ impl Worker {
         let WriteJob { epoch, token, kind, sources, mut nodes, sealed, parts } = job;
         let mut bytes = 0;
         for mut part in parts {
-            self.folders.complete(&mut part).map_err(|e| Error::write("completing", part.staged.as_ref(), e))?;
+            // Order: whatever fails here comes with a fsync or behind it, also a lack of space: no epoch is declined for it.
+            self.folders.complete(&mut part).map_err(|e| Error::fatal("completing", part.staged.as_ref(), e))?;
             bytes += part.bytes;
             self.parts.push((epoch, part));
         }

@@ -42,12 +42,13 @@ impl Barriers {
     /// A cancel marker was read from a channel.
     pub fn on_cancel(&mut self, channel: usize, epoch: Epoch) -> Result<Vec<Action>, Error> {
         match self {
-            Barriers::Aligned(it) => it.on_cancel(channel, epoch),
-            Barriers::Counted(it) => it.on_cancel(channel, epoch),
+            Barriers::Aligned(it) => it.check(channel)?,
+            Barriers::Counted(it) => it.check(channel)?,
         }
+        Ok(self.on_given_up(epoch))
     }
 
-    /// The coordinator has given the attempt up.
+    /// A cancel marker came, or the coordinator has given the attempt up.
     pub fn on_given_up(&mut self, epoch: Epoch) -> Vec<Action> {
         match self {
             Barriers::Aligned(it) => it.on_given_up(epoch),

@@ -1,7 +1,7 @@
 //! Where reading begins and ends: each form of `start` and `until`, what is refused, and what a restore makes of them.
 
 use super::plain::{at, commit_group, put};
-use super::reads::{fill, positions};
+use super::reads::{fill, fill_partition, positions};
 use super::*;
 
 /// A topic of one partition that holds the offsets 2 to 9.
@@ -114,6 +114,46 @@ fn a_read_stops_exactly_at_its_offset_also_where_no_record_has_it() {
     fill(&topic, 1);
     assert_eq!(drain(&mut source).len(), 3);
     assert_eq!(source.splits()[0].position, 36);
+}
+
+#[test]
+fn a_partition_that_ends_is_told_once_right_behind_its_last_row_and_again_by_who_is_restored_there() {
+    let topic = topic("ends", 4, &[]);
+    // Behind the ends stand rows that are not read, a control record, nothing yet; and one of them is empty.
+    put(&topic, 0, 0..8);
+    fill_partition(&topic, 1);
+    put(&topic, 2, 0..10);
+    let until = [5, 11, 100, 0].into_iter().enumerate().map(|(n, end)| (Partition::new(&topic, n as i32), end));
+    let settings = SourceSettings { until: Some(Until::Offsets(until.collect())), ..source_settings(&topic) };
+    let open =
+        |restored: Option<&SourcePositions>| KafkaSource::open(&settings, restored, waker().0).expect("a source");
+    let mut source = open(None);
+    let (mut out, mut told, mut last) = (Batch::default(), Vec::new(), Vec::new());
+    wait_for("three ends and all rows", || {
+        match source.poll(&mut out).expect("readable") {
+            Polled::SplitEnded(split) => told.push((split, rows_of(&out, split), last.clone())),
+            Polled::Rows => last = out.origins.last().map(|run| run.split as usize).into_iter().collect(),
+            _ => {}
+        }
+        told.len() == 3 && out.len() == 25
+    });
+    told.sort_unstable();
+    // Of what stands behind a control record only the next fetch says so: others may come first.
+    told[1].2 = vec![1];
+    let wanted = [(0, 5, vec![0]), (1, 10, vec![1]), (3, 0, vec![])];
+    assert_eq!(told, wanted, "split, its rows, and whose row was the last");
+    assert_eq!(source.poll(&mut out).expect("readable"), Polled::Empty, "once each");
+
+    let mut again = open(Some(&positions(&source)));
+    let mut out = Batch::default();
+    let told: Vec<Polled> = (0..3).map(|_| again.poll(&mut out).expect("readable")).collect();
+    assert_eq!(told, [0, 1, 3].map(Polled::SplitEnded));
+    put(&topic, 2, 10..20);
+    wait_for("the other one to go on", || again.poll(&mut out).expect("readable") == Polled::Rows);
+}
+
+fn rows_of(batch: &Batch, split: usize) -> usize {
+    batch.origins.iter().filter(|run| run.split as usize == split).map(|run| run.count as usize).sum()
 }
 
 #[test]

@@ -4,14 +4,25 @@ use super::*;
 
 /// Fills a topic in `epochs` transactions of 10 rows each.
 pub(super) fn fill(topic: &str, epochs: u64) {
+    fill_with(topic, (0..epochs).map(|epoch| rows(epoch * 10..epoch * 10 + 10)));
+}
+
+/// Ten rows in a partition, and a control record behind them.
+pub(super) fn fill_partition(topic: &str, partition: u32) {
+    let mut rows = rows(0..10);
+    rows.partitions = vec![partition; 10];
+    fill_with(topic, [rows]);
+}
+
+fn fill_with(topic: &str, epochs: impl IntoIterator<Item = Batch>) {
     let domain = domain("fill", &[topic]);
     let mut attempt = start(&domain, "n");
     let mut sink = sink(&attempt, topic);
-    for epoch in 0..epochs {
+    for (epoch, rows) in (1..).zip(epochs) {
         attempt.authority.begin().expect("begun");
-        write(&mut sink, &rows(epoch * 10..epoch * 10 + 10));
+        write(&mut sink, &rows);
         attempt.authority.flush().expect("acknowledged");
-        attempt.authority.mark(&commit(epoch + 1, attempt.token)).expect("marked");
+        attempt.authority.mark(&commit(epoch, attempt.token)).expect("marked");
         committed(attempt.authority.commit());
     }
     wait_for("the commit markers", || list_transactions(&domain).expect("a listing").held.is_empty());
@@ -62,17 +73,9 @@ fn reading_goes_on_exactly_where_the_snapshot_stood() {
 #[test]
 fn reading_begins_where_the_settings_say_and_new_partitions_from_their_first_record() {
     let topic = topic("start", 2, &[]);
-    let domain = domain("start", &[&topic]);
-    let mut attempt = start(&domain, "n1");
-    let mut sink = sink(&attempt, &topic);
-    attempt.authority.begin().expect("begun");
     let mut rows = rows(0..20);
     rows.partitions = (0..20).map(|i| i % 2).collect();
-    write(&mut sink, &rows);
-    attempt.authority.flush().expect("acknowledged");
-    attempt.authority.mark(&commit(1, attempt.token)).expect("marked");
-    committed(attempt.authority.commit());
-    wait_for("the commit markers", || list_transactions(&domain).expect("a listing").held.is_empty());
+    fill_with(&topic, [rows]);
 
     let stand = |start, until| {
         let settings = SourceSettings { start, until, ..source_settings(&topic) };

@@ -150,7 +150,7 @@ proptest! {
     /// grow, and no attempt both completes and aborts.
     #[test]
     fn even_numbers_that_fall_block_nothing_for_good((channels, events) in events()) {
-        let mut alignment = Alignment::new(channels);
+        let mut barriers = Barriers::Aligned(Alignment::new(channels));
         let (mut blocked, mut ended, mut over) = (vec![false; channels], vec![false; channels], 0);
         for (channel, epoch, is_barrier) in events {
             // A blocked channel is not read, an ended one delivers nothing: the caller's part of the contract.
@@ -158,11 +158,11 @@ proptest! {
                 continue;
             }
             let actions = match epoch {
-                Some(epoch) if is_barrier => alignment.on_barrier(channel, Epoch(epoch)),
-                Some(epoch) => alignment.on_cancel(channel, Epoch(epoch)),
+                Some(epoch) if is_barrier => barriers.on_barrier(channel, Epoch(epoch)),
+                Some(epoch) => barriers.on_cancel(channel, Epoch(epoch)),
                 None => {
                     ended[channel] = true;
-                    alignment.on_end(channel)
+                    barriers.on_end(channel)
                 }
             };
             for action in actions.expect("the contract is kept") {
@@ -176,10 +176,10 @@ proptest! {
                 }
             }
             for (channel, &is_blocked) in blocked.iter().enumerate() {
-                prop_assert_eq!(alignment.is_blocked(channel), is_blocked);
-                prop_assert!(!is_blocked || alignment.collecting().is_some());
+                prop_assert_eq!(barriers.is_blocked(channel), is_blocked);
+                prop_assert!(!is_blocked || barriers.collecting().is_some());
             }
-            if let Some(epoch) = alignment.collecting() {
+            if let Some(epoch) = barriers.collecting() {
                 prop_assert!(epoch.0 > over);
                 // Whoever is not blocked and not ended is being waited for: there is always someone.
                 prop_assert!((0..channels).any(|channel| !blocked[channel] && !ended[channel]));
