@@ -26,9 +26,11 @@ impl Metrics {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// Records that a node has taken in.
+    /// Records that a node has taken in, all subtasks together.
     pub fn records(&self, node: &str) -> Option<u64> {
-        self.value("weir_records_in_total{", &format!("node=\"{node}\"")).map(|records| records as u64)
+        let label = format!("node=\"{node}\"");
+        let lines = self.0.lines().filter(|line| line.starts_with("weir_records_in_total{") && line.contains(&label));
+        lines.map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<Option<u64>>().filter(|sum| *sum > 0)
     }
 
     /// The newest committed epoch.

@@ -120,10 +120,11 @@ impl Target {
         self.flush_if_due();
     }
 
-    /// A packet goes when it is full, and at once where the reader has nothing else to do.
+    /// A packet goes when it is full, and at once where the reader's shard has nothing to do. One that is busy with other
+    /// subtasks gains nothing from a small packet, and each costs a call of the guest.
     fn flush_if_due(&mut self) {
         let batch = &self.staging.batch;
-        if batch.len() >= ROWS_MAX || batch.bytes() >= BYTES_MAX || self.ring.is_empty() && self.backlog.is_empty() {
+        if batch.len() >= ROWS_MAX || batch.bytes() >= BYTES_MAX || self.ring.is_awaited() && self.backlog.is_empty() {
             self.flush();
         }
     }

@@ -52,10 +52,8 @@ impl Packet {
             self.keys_of = Arc::new([by.clone()]);
         }
         self.batch.extend_slots(&other.batch, slots);
-        for slot in slots {
-            self.keyed[0].hashes.push(keyed.hashes[*slot as usize]);
-            self.keyed[0].keys.push(keyed.keys.get(*slot as usize));
-        }
+        self.keyed[0].hashes.extend(slots.iter().map(|slot| keyed.hashes[*slot as usize]));
+        self.keyed[0].keys.extend_slots(&keyed.keys, slots);
     }
 
     fn share_keys_of(&mut self, of: &Arc<[KeyExtraction]>) {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use weir_core::record::Mark;
 
@@ -15,19 +16,34 @@ const CAPACITY: usize = 8;
 
 /// Wakes a shard that sleeps. One that is awake looks around once more before it sleeps.
 #[derive(Debug, Default)]
-pub struct Bell(OnceLock<Thread>);
+pub struct Bell {
+    thread: OnceLock<Thread>,
+    is_asleep: AtomicBool,
+}
 
 impl Bell {
     /// Wakes the shard, if it has started.
     pub fn ring(&self) {
-        if let Some(thread) = self.0.get() {
+        if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
     }
 
     /// The calling thread is the one to wake.
     pub(super) fn hang(&self) {
-        let _ = self.0.set(thread::current());
+        let _ = self.thread.set(thread::current());
+    }
+
+    /// The calling thread sleeps until the bell rings, or so long.
+    pub(super) fn wait(&self, at_most: Duration) {
+        self.is_asleep.store(true, Ordering::Relaxed);
+        thread::park_timeout(at_most);
+        self.is_asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the shard sleeps. It may be wrong by a moment, in both directions.
+    fn is_asleep(&self) -> bool {
+        self.is_asleep.load(Ordering::Relaxed)
     }
 }
 
@@ -90,9 +106,14 @@ impl RingWriter {
         }
     }
 
-    /// Whether the reader has nothing of this ring left to do.
+    /// Whether nothing of this ring is left to be read.
     pub(super) fn is_empty(&self) -> bool {
         self.shared.waiting.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether the reader's shard has nothing to do at all.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_empty() && self.reader.is_asleep()
     }
 
     /// An empty packet: one that came back, or a new one.

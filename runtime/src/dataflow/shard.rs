@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::thread;
 use std::time::Duration;
 
 use weir_core::checkpoint::manifest::SourcePositions;
@@ -112,7 +111,7 @@ impl Shard {
     fn sleep(&mut self, wait: Duration) {
         let is_full = self.tasks.iter().any(|task| task.pending_bytes() > 0);
         let before = self.time.pass_to(if is_full { Owner::Backpressure } else { Owner::Nobody });
-        thread::park_timeout(wait);
+        self.bell.wait(wait);
         self.time.pass_to(before);
         self.time.publish();
     }

@@ -1,100 +1,166 @@
 //! One delta: what an epoch changed, sorted, as one table file that RocksDB can ingest. Runs on the background side.
+//!
+//! Entries lie in what was sealed in the order in which they were first changed, which is no order of keys: to look at them
+//! in the order of keys is to wait for memory at each one. So they are read once as they lie, and copied to those of their
+//! key group, which are few enough for a near cache while they are sorted and written. A long one is left where it is.
 
 use std::path::Path;
 
 use rocksdb::SstFileWriter;
+use weir_core::key_group::KEY_GROUPS;
 
 use super::options::{failed, options};
-use super::{Error, SealedState};
+use super::sealed::Place;
+use super::{Error, SealedState, key};
 
 /// Writes a delta of what several generations sealed, oldest first: of one key the newest entry counts. Returns whether
 /// there was anything to write. The file is fsynced by RocksDB. With `filter` it can tell fast what it does not hold.
 pub(super) fn write(sealed: &[SealedState], path: &Path, filter: bool) -> Result<bool, Error> {
-    let mut order = by_prefix(sealed);
-    if order.is_empty() {
+    let (rows, near) = sorted(sealed)?;
+    if rows.is_empty() {
         return Ok(false);
     }
+    let get = |row: &Row| row.get(sealed, &near);
     let options = options(filter);
     let mut writer = SstFileWriter::create(&options);
     writer.open(path).map_err(|e| failed("creating", path, e))?;
-    let (mut from, mut asked) = (0, 0);
-    while from < order.len() {
-        while asked < order.len().min(from + AHEAD) {
-            order[asked].prefetch(sealed);
-            asked += 1;
+    for (number, row) in rows.iter().enumerate() {
+        let (key, value) = get(row);
+        // The one before has the same key, and is newer.
+        if number > 0 && rows[number - 1].prefix == row.prefix && get(&rows[number - 1]).0 == key {
+            continue;
         }
-        for at in settle_run(sealed, &mut order, &mut from) {
-            let put = match at.get(sealed) {
-                (key, Some(value)) => writer.put(key, value),
-                (key, None) => writer.delete(key),
-            };
-            put.map_err(|e| failed("writing", path, e))?;
-        }
+        let put = match value {
+            Some(value) => writer.put(key, value),
+            None => writer.delete(key),
+        };
+        put.map_err(|e| failed("writing", path, e))?;
     }
     writer.finish().map_err(|e| failed("finishing", path, e))?;
     Ok(true)
 }
 
-/// An entry's place, with what decides most comparisons.
-#[derive(Debug, Clone, Copy)]
-struct At {
-    prefix: [u64; 2],
+/// Entries up to so many bytes are copied.
+const NEAR: usize = 256;
+
+/// An entry, with what decides most comparisons within its bucket.
+#[derive(Debug, Clone, Copy, Default)]
+struct Row {
+    prefix: u64,
+    place: Place,
     generation: u32,
-    item: u32,
+    is_near: bool,
 }
 
-/// In the order of keys the entries lie anywhere in what was sealed: each is asked for this many entries before its turn.
-const AHEAD: usize = 16;
-
-impl At {
-    fn prefetch(self, sealed: &[SealedState]) {
-        sealed[self.generation as usize].prefetch(self.item as usize);
-    }
-
-    fn get(self, sealed: &[SealedState]) -> (&[u8], Option<&[u8]>) {
-        sealed[self.generation as usize].get(self.item as usize)
+impl Row {
+    fn get<'s>(&self, sealed: &'s [SealedState], near: &'s SealedState) -> (&'s [u8], Option<&'s [u8]>) {
+        let state = if self.is_near { near } else { &sealed[self.generation as usize] };
+        state.at(self.place)
     }
 }
 
-/// All entries in the order of their prefixes. Looks at no key: a comparison that had to would wait for memory.
-fn by_prefix(sealed: &[SealedState]) -> Vec<At> {
-    let mut order = Vec::with_capacity(sealed.iter().map(SealedState::len).sum());
-    for (generation, state) in sealed.iter().enumerate() {
-        order.extend((0..state.len()).map(|item| {
-            let prefix = prefix(state.get(item).0);
-            At { prefix, generation: generation as u32, item: item as u32 }
-        }));
-    }
-    order.sort_unstable_by_key(|at| at.prefix);
-    order
+/// The entries of one key group and state.
+#[derive(Debug, Clone, Default)]
+struct Bucket<'s> {
+    /// One of its keys, and how many bytes of it all others begin with too.
+    first: &'s [u8],
+    common: usize,
+    /// How many there are; then, where the next one goes.
+    rows: usize,
+    /// Bytes of those that are copied.
+    near: usize,
 }
 
-/// The entries of one prefix, from `from` on, by whole keys and of each key only the newest. Moves `from` behind them.
-fn settle_run<'o>(sealed: &[SealedState], order: &'o mut [At], from: &mut usize) -> impl Iterator<Item = At> + use<'o> {
-    let run = &mut order[*from..];
-    let len = run.iter().take_while(|at| at.prefix == run[0].prefix).count();
-    *from += len;
-    let run = &mut run[..len];
-    let mut kept = len;
-    if len > 1 {
-        let key = |at: &At| at.get(sealed).0;
-        run.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(b.generation.cmp(&a.generation)));
-        kept = 1;
-        for next in 1..len {
-            if key(&run[next]) != key(&run[kept - 1]) {
-                run[kept] = run[next];
-                kept += 1;
+impl<'s> Bucket<'s> {
+    fn count(&mut self, key: &'s [u8], place: Place) {
+        if self.rows == 0 {
+            (self.first, self.common) = (key, key.len());
+        } else if !key.starts_with(&self.first[..self.common]) {
+            self.common = key.iter().zip(self.first).take_while(|(a, b)| a == b).count();
+        }
+        self.rows += 1;
+        self.near += if place.bytes() <= NEAR { place.bytes() } else { 0 };
+    }
+}
+
+/// Buckets of all key groups of the states that were seen.
+#[derive(Default)]
+struct Buckets<'s> {
+    states: Vec<u16>,
+    buckets: Vec<Bucket<'s>>,
+}
+
+impl<'s> Buckets<'s> {
+    /// The number of the bucket that a key belongs to.
+    fn of(&mut self, key: &[u8]) -> Result<usize, Error> {
+        let (group, state, _) = key::split(key)?;
+        let known = self.states.iter().position(|known| *known == state).unwrap_or_else(|| {
+            self.states.push(state);
+            self.buckets.resize(self.states.len() * usize::from(KEY_GROUPS), Bucket::default());
+            self.states.len() - 1
+        });
+        Ok(known * usize::from(KEY_GROUPS) + usize::from(group.0 % KEY_GROUPS))
+    }
+
+    /// Gives each bucket its place among all rows, in the order of their keys. Returns where each ends, and how many there are.
+    fn lay_out(&mut self) -> (Vec<usize>, usize) {
+        let mut states: Vec<usize> = (0..self.states.len()).collect();
+        states.sort_unstable_by_key(|state| self.states[*state]);
+        let (mut ends, mut all) = (Vec::with_capacity(self.buckets.len()), 0);
+        for group in 0..usize::from(KEY_GROUPS) {
+            for state in &states {
+                let bucket = &mut self.buckets[state * usize::from(KEY_GROUPS) + group];
+                all += std::mem::replace(&mut bucket.rows, all);
+                ends.push(all);
             }
         }
+        (ends, all)
     }
-    run[..kept].iter().copied()
 }
 
-/// The first sixteen bytes. The first four, key group and state, are the same in many keys: what is behind them decides.
-fn prefix(key: &[u8]) -> [u64; 2] {
-    let mut bytes = [0; 16];
-    let len = key.len().min(16);
-    bytes[..len].copy_from_slice(&key[..len]);
-    let bits = u128::from_be_bytes(bytes);
-    [(bits >> 64) as u64, bits as u64]
+/// All entries in the order of keys, of one key the newest generation first; and the copies.
+fn sorted(sealed: &[SealedState]) -> Result<(Vec<Row>, SealedState), Error> {
+    let mut buckets = Buckets::default();
+    for state in sealed {
+        for place in state.places() {
+            let key = state.at(*place).0;
+            let bucket = buckets.of(key)?;
+            buckets.buckets[bucket].count(key, *place);
+        }
+    }
+    let (ends, all) = buckets.lay_out();
+    let mut rows = vec![Row::default(); all];
+    let mut near = SealedState::of_chunks(buckets.buckets.iter().map(|bucket| bucket.near));
+    for (generation, state) in (0..).zip(sealed) {
+        for &place in state.places() {
+            let key = state.at(place).0;
+            let number = buckets.of(key)?;
+            let bucket = &mut buckets.buckets[number];
+            let is_near = place.bytes() <= NEAR;
+            let place = if is_near { near.copy(number, state, place) } else { place };
+            rows[bucket.rows] = Row { prefix: prefix(&key[bucket.common..]), place, generation, is_near };
+            bucket.rows += 1;
+        }
+    }
+    let mut begin = 0;
+    for end in ends {
+        let rows = &mut rows[begin..end];
+        rows.sort_unstable_by_key(|row| row.prefix);
+        for tied in rows.chunk_by_mut(|a, b| a.prefix == b.prefix).filter(|tied| tied.len() > 1) {
+            let key = |row: &Row| row.get(sealed, &near).0;
+            tied.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(b.generation.cmp(&a.generation)));
+        }
+        begin = end;
+    }
+    Ok((rows, near))
+}
+
+/// The first eight bytes.
+fn prefix(key: &[u8]) -> u64 {
+    if let Some(bytes) = key.first_chunk::<8>() {
+        return u64::from_be_bytes(*bytes);
+    }
+    let mut bytes = [0; 8];
+    bytes[..key.len()].copy_from_slice(key);
+    u64::from_be_bytes(bytes)
 }

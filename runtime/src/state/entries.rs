@@ -1,9 +1,9 @@
 //! The keys that have state or are named by the running call: one entry a key, numbered. What a key holds lies under the
 //! same number in `values`, `maps` and `timers`.
 
+use super::array::Array;
 use super::heap::Heap;
 use super::index::Index;
-use super::pages;
 use super::prefetch::prefetch;
 use super::small;
 
@@ -36,7 +36,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Entries {
     index: Index,
-    entries: Vec<Entry>,
+    entries: Array<Entry>,
     free: Vec<u32>,
     long_keys: Heap,
     /// The low bits of the last epoch that a barrier closed.
@@ -55,7 +55,7 @@ impl Entries {
         const { assert!(size_of::<Entry>() == 64) };
         Entries {
             index: Index::new(),
-            entries: Vec::new(),
+            entries: Array::new(),
             free: Vec::new(),
             long_keys: Heap::default(),
             closed_epoch: 0,
@@ -70,6 +70,11 @@ impl Entries {
     /// What one takes here, beside a long key.
     pub(super) fn entry_bytes(&self) -> usize {
         size_of::<Entry>()
+    }
+
+    /// What long keys take.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.long_keys.held()
     }
 
     /// Entries that hold a key now.
@@ -152,10 +157,7 @@ impl Entries {
         let entry = Entry { hash, stamp: 0, ord: 0, held: 0, listed, live: true, epoch, key_len, key: inline };
         match self.entries.get_mut(number as usize) {
             Some(place) => *place = entry,
-            None => {
-                pages::cover(&mut self.entries, number as usize + 1);
-                self.entries.push(entry);
-            }
+            None => self.entries.push(entry),
         }
         self.index.insert(hash, number);
         number
@@ -168,6 +170,8 @@ impl Entries {
         if e.live && e.held == 0 {
             e.live = false;
             let (hash, long_key) = (e.hash, (e.key_len as usize > INLINE).then(|| long(&e.key)));
+            // It may still be listed as dirty: whoever comes to it finds no key and nothing to write.
+            e.key_len = 0;
             if let Some(block) = long_key {
                 self.long_keys.free(block);
             }

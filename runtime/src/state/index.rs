@@ -1,7 +1,7 @@
 //! Finds a key's entry by its hash: open addressing, eight bytes a slot, so that a look-up costs one cache line which a
 //! batch can ask for in advance (hashbrown offers no prefetch). Knows numbers of entries, never keys.
 
-use super::pages;
+use super::array::Array;
 use super::prefetch::prefetch;
 
 /// A slot is empty (0) or the low half of the hash above the entry's number + 1. The place follows from the low half
@@ -9,7 +9,7 @@ use super::prefetch::prefetch;
 /// are not in it.
 #[derive(Debug)]
 pub(super) struct Index {
-    slots: Vec<u64>,
+    slots: Array<u64>,
     used: usize,
 }
 
@@ -17,7 +17,7 @@ const FEWEST: usize = 64;
 
 impl Index {
     pub(super) fn new() -> Index {
-        Index { slots: vec![0; FEWEST], used: 0 }
+        Index { slots: empty(FEWEST), used: 0 }
     }
 
     #[inline(always)]
@@ -55,12 +55,9 @@ impl Index {
     pub(super) fn reserve(&mut self, more: usize) {
         let needed = (self.used + more) * 8 / 5 + 1;
         if needed > self.slots.len() {
-            let old = std::mem::take(&mut self.slots);
-            let slots = needed.next_power_of_two().max(FEWEST);
-            pages::cover(&mut self.slots, slots);
-            self.slots.resize(slots, 0);
-            for slot in old.into_iter().filter(|s| *s != 0) {
-                self.place(slot);
+            let old = std::mem::replace(&mut self.slots, empty(needed.next_power_of_two().max(FEWEST)));
+            for slot in old.iter().filter(|slot| **slot != 0) {
+                self.place(*slot);
             }
         }
     }
@@ -112,4 +109,10 @@ impl Index {
     pub(super) fn bytes(&self) -> usize {
         self.slots.capacity() * 8
     }
+}
+
+fn empty(slots: usize) -> Array<u64> {
+    let mut all = Array::new();
+    all.cover(slots, || 0);
+    all
 }

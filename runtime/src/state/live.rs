@@ -81,9 +81,17 @@ impl Live {
 /// The one column family. Named, since only what is opened by name can be read in batches.
 const FAMILY: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 
+/// It tidies nothing up before [`tidy`] is called: a restore has no use for it, and would wait for it.
 pub(super) fn open(path: &Path) -> Result<DB, Error> {
-    let options = options(true);
+    let mut options = options(true);
+    options.set_disable_auto_compactions(true);
     DB::open_cf_with_opts(&options, path, [(FAMILY, options.clone())]).map_err(|e| failed_live("opening", path, e))
+}
+
+/// From now on what was written over is tidied up, in the background.
+pub(super) fn tidy(db: &DB) -> Result<(), Error> {
+    let set = db.set_options(&[("disable_auto_compactions", "false")]);
+    set.map_err(|e| failed_live("setting an option of", db.path(), e))
 }
 
 /// To say that a key is not there would be to lose it.

@@ -3,6 +3,7 @@
 //! [`KeyedState`] is what one operator subtask works on, in host memory; at a barrier it gives a [`SealedState`], which
 //! the background side writes.
 
+mod array;
 mod budget;
 mod call;
 mod database;

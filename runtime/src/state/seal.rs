@@ -13,7 +13,7 @@ use super::keyed::{KeyedState, Kind};
 use super::sealed::SealedState;
 
 /// How far ahead of its turn the lines of an entry are asked for.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 /// Entries between two questions for the time.
 const STRIDE: usize = if cfg!(test) { 1 } else { 16 };
 

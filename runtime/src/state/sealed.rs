@@ -1,23 +1,29 @@
 //! What a generation leaves for the background side: entries of the database in owned buffers. Knows nothing of where they
 //! came from.
 
-use super::prefetch::prefetch;
-
 /// What one subtask changed between two barriers: entries to put and entries to delete, each key at most once, unsorted.
 #[derive(Debug, Clone, Default)]
 pub struct SealedState {
     /// Bytes of entries one behind the other, in pieces, so that none is moved while it grows.
     chunks: Vec<Vec<u8>>,
-    items: Vec<Item>,
+    items: Vec<Place>,
 }
 
-/// The key, and behind it the value.
-#[derive(Debug, Clone, Copy)]
-struct Item {
+/// Where an entry lies: the key, and behind it the value.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place {
     chunk: u32,
     at: u32,
     key: u32,
     value: u32,
+}
+
+impl Place {
+    /// Bytes of key and value.
+    #[inline]
+    pub(super) fn bytes(self) -> usize {
+        self.key as usize + if self.value == TOMBSTONE { 0 } else { self.value as usize }
+    }
 }
 
 /// Length of the value of an entry that is to be deleted. No value is that long: a batch ends at 2 GiB.
@@ -47,15 +53,34 @@ impl SealedState {
 
     /// Entry `i`: its key, and its value or `None` where it is to be deleted.
     pub fn get(&self, i: usize) -> (&[u8], Option<&[u8]>) {
-        let Item { chunk, at, key, value } = self.items[i];
-        let (at, chunk) = (at as usize, &self.chunks[chunk as usize]);
-        let (from, to) = (at + key as usize, at + key as usize + value as usize);
-        (&chunk[at..from], (value != TOMBSTONE).then(|| &chunk[from..to]))
+        self.at(self.items[i])
     }
 
-    /// Asks for the line on which entry `i` begins.
-    pub(super) fn prefetch(&self, i: usize) {
-        prefetch(&self.chunks[self.items[i].chunk as usize], self.items[i].at as usize);
+    pub(super) fn places(&self) -> &[Place] {
+        &self.items
+    }
+
+    /// The entry that lies there.
+    #[inline]
+    pub(super) fn at(&self, Place { chunk, at, key, value }: Place) -> (&[u8], Option<&[u8]>) {
+        let (at, chunk) = (at as usize, &self.chunks[chunk as usize]);
+        let from = at + key as usize;
+        (&chunk[at..from], (value != TOMBSTONE).then(|| &chunk[from..from + value as usize]))
+    }
+
+    /// Empty, with chunks of its own for so many bytes each.
+    pub(super) fn of_chunks(bytes: impl Iterator<Item = usize>) -> SealedState {
+        SealedState { chunks: bytes.map(Vec::with_capacity).collect(), items: Vec::new() }
+    }
+
+    /// Copies an entry of another one to the end of a chunk, and says where it lies there.
+    #[inline]
+    pub(super) fn copy(&mut self, chunk: usize, from: &SealedState, place: Place) -> Place {
+        let (number, to) = (chunk as u32, &mut self.chunks[chunk]);
+        let at = to.len() as u32;
+        let first = place.at as usize;
+        to.extend_from_slice(&from.chunks[place.chunk as usize][first..first + place.bytes()]);
+        Place { chunk: number, at, ..place }
     }
 
     #[inline]
@@ -70,6 +95,6 @@ impl SealedState {
         let key = (chunk.len() - at) as u32;
         chunk.extend_from_slice(value.unwrap_or_default());
         let value = value.map_or(TOMBSTONE, |v| v.len() as u32);
-        self.items.push(Item { chunk: number, at: at as u32, key, value });
+        self.items.push(Place { chunk: number, at: at as u32, key, value });
     }
 }

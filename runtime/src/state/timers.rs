@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use weir_core::record::Column;
 
-use super::pages;
+use super::array::Array;
 use super::prefetch::prefetch;
 
 /// Timers that are due, one per key, in the order in which they fire.
@@ -116,7 +116,7 @@ impl List {
 
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    lists: Vec<List>,
+    lists: Array<List>,
     /// Present timers by time; an empty bucket is removed.
     buckets: BTreeMap<i64, Vec<(u32, u64)>>,
     /// Memory of buckets that were emptied.
@@ -153,10 +153,7 @@ impl Timers {
 
     #[inline]
     fn put(&mut self, entry: u32, time: i64, tag: u64) -> Option<i32> {
-        if self.lists.len() <= entry as usize {
-            pages::cover(&mut self.lists, entry as usize + 1);
-            self.lists.resize_with(entry as usize + 1, List::default);
-        }
+        self.lists.cover(entry as usize + 1, List::default);
         let list = &mut self.lists[entry as usize];
         let found = list.find(time, tag);
         if found.is_some_and(|at| list.get(at).flags & PRESENT != 0) {

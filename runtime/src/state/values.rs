@@ -1,8 +1,8 @@
 //! Value states: one cell per entry and state, small values inline. Knows which cells the database holds and which have
 //! changed since the last seal.
 
+use super::array::Array;
 use super::heap::Heap;
-use super::pages;
 use super::prefetch::prefetch;
 use super::small;
 
@@ -44,7 +44,7 @@ impl Cell {
 pub(super) struct Values {
     /// Value states of the operator.
     states: usize,
-    cells: Vec<Cell>,
+    cells: Array<Cell>,
     heap: Heap,
     present: usize,
     /// The cells that the running call has written, as they were, oldest first.
@@ -62,11 +62,7 @@ impl Values {
     /// Entry `entry` may be asked for from now on.
     #[inline]
     pub(super) fn cover(&mut self, entry: u32) {
-        let needed = (entry as usize + 1) * self.states;
-        if self.cells.len() < needed {
-            pages::cover(&mut self.cells, needed);
-            self.cells.resize(needed, VACANT);
-        }
+        self.cells.cover((entry as usize + 1) * self.states, || VACANT);
     }
 
     #[inline(always)]
@@ -180,8 +176,9 @@ impl Values {
         self.states * size_of::<Cell>()
     }
 
+    /// What long values take.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.heap.bytes()
+        self.heap.held()
     }
 
     pub(super) fn present(&self) -> usize {

@@ -92,7 +92,7 @@ struct Cost {
 fn cost(scene: &Scene, records: u64) -> Cost {
     let mut probe = Probe::start(scene.weir());
     let mut at = |wanted: u64| {
-        let seen = probe.wait(PATIENCE, |metrics| metrics.records("touch").filter(|seen| *seen >= wanted));
+        let seen = probe.wait(PATIENCE, |metrics| metrics.records("count").filter(|seen| *seen >= wanted));
         (seen, probe.cpu(), clock())
     };
     let (half, last) = (at(records / 2), at(records));
@@ -134,13 +134,15 @@ fn interval() {
 }
 
 fn parallel() {
-    println!("parallel: 100,000 keys, one exchange by key");
-    let scene = |subtasks| Scene::random(100_000).parallelism(subtasks);
+    println!("parallel: 100,000 keys, one exchange by key; in brackets: against the first line");
+    let scene = |subtasks| Scene::exchanged(100_000, subtasks);
     compare([
-        ("p = 1", scene(1), 10_000_000),
-        ("p = 2", scene(2), 10_000_000),
-        ("p = 4", scene(4), 10_000_000),
-        ("p = 8", scene(8), 10_000_000),
+        ("p = 1", scene(1), 20_000_000),
+        ("p = 2", scene(2), 20_000_000),
+        ("p = 4", scene(4), 20_000_000),
+        ("p = 8", scene(8), 20_000_000),
+        ("p = 8, and a second exchange into one sink", scene(8).gathered(), 20_000_000),
+        ("p = 1 without an exchange: one chain", Scene::random(100_000), 20_000_000),
     ]);
 }
 

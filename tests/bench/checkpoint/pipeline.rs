@@ -6,52 +6,67 @@ use std::path::PathBuf;
 
 use weir_tests::process::Weir;
 
-/// Keys of the scene whose state takes a gibibyte on disk: 80 digits that do not compress to less than half.
-pub(crate) const LARGE_KEYS: u64 = 24_000_000;
+/// Keys of the scene whose state takes a gibibyte on disk: some 73 characters, which do not compress, and a number.
+pub(crate) const LARGE_KEYS: u64 = 15_000_000;
 
 /// A pipeline with a folder of its own.
 pub(crate) struct Scene {
     sources: Vec<(&'static str, String)>,
     interval: &'static str,
     parallelism: u32,
+    /// Subtasks of the sink.
+    sinks: u32,
     memory: Option<&'static str>,
     folder: tempfile::TempDir,
 }
 
-fn source(count: Option<u64>, rate: Option<u64>, key: &str) -> String {
+fn source(seed: u32, count: Option<u64>, rate: Option<u64>, key: &str) -> String {
     let count = count.map_or(String::new(), |count| format!("count = {count}\n"));
     let rate = rate.map_or(String::new(), |rate| format!("rate = {rate}\n"));
-    format!("type = \"generator\"\nseed = 3\n{count}{rate}template = '{{\"k\":\"{key}\"}}'\n")
+    format!("type = \"generator\"\nseed = {seed}\n{count}{rate}template = '{{\"k\":\"{key}\"}}'\n")
+}
+
+fn random_key(keys: u64) -> String {
+    format!("key-{{{{int 0 {}}}}}", keys - 1)
 }
 
 impl Scene {
     fn new(sources: Vec<(&'static str, String)>) -> Scene {
-        Scene { sources, interval: "1s", parallelism: 1, memory: None, folder: tempfile::tempdir().unwrap() }
+        Scene { sources, interval: "1s", parallelism: 1, sinks: 1, memory: None, folder: tempfile::tempdir().unwrap() }
     }
 
     /// So many keys, each once, and then random ones of them at that rate.
     pub(crate) fn filled(keys: u64, rate: u64) -> Scene {
-        let touch = source(None, Some(rate), &format!("key-{{{{int 0 {}}}}}", keys - 1));
-        Scene::new(vec![("fill", source(Some(keys), None, "key-{{seq}}")), ("touch", touch)])
+        let touch = source(3, None, Some(rate), &random_key(keys));
+        Scene::new(vec![("fill", source(3, Some(keys), None, "key-{{seq}}")), ("touch", touch)])
     }
 
     /// Random ones of so many keys, as fast as it goes.
     pub(crate) fn random(keys: u64) -> Scene {
-        Scene::new(vec![("touch", source(None, None, &format!("key-{{{{int 0 {}}}}}", keys - 1)))])
+        Scene::new(vec![("touch", source(3, None, None, &random_key(keys)))])
+    }
+
+    /// The same from two generators: what has two inputs begins a chain of its own, so each row goes through one exchange
+    /// by key, whatever the parallelism. The sink is in that chain.
+    pub(crate) fn exchanged(keys: u64, parallelism: u32) -> Scene {
+        let sources =
+            [("touch", 3), ("other", 4)].map(|(name, seed)| (name, source(seed, None, None, &random_key(keys))));
+        Scene { parallelism, sinks: parallelism, ..Scene::new(sources.into()) }
     }
 
     /// A gibibyte of state, and a few records a second.
     pub(crate) fn large() -> Scene {
-        let fill = source(Some(LARGE_KEYS), None, "{{seq}}-{{hex 64}}");
-        Scene::new(vec![("fill", fill), ("touch", source(None, Some(100), "key-{{int 0 99}}"))])
+        let fill = source(3, Some(LARGE_KEYS), None, "{{seq}}-{{hex 64}}");
+        Scene::new(vec![("fill", fill), ("touch", source(3, None, Some(100), "key-{{int 0 99}}"))])
     }
 
     pub(crate) fn interval(self, interval: &'static str) -> Scene {
         Scene { interval, ..self }
     }
 
-    pub(crate) fn parallelism(self, parallelism: u32) -> Scene {
-        Scene { parallelism, ..self }
+    /// All subtasks go into one sink: through a second exchange.
+    pub(crate) fn gathered(self) -> Scene {
+        Scene { sinks: 1, ..self }
     }
 
     pub(crate) fn memory(self, memory: &'static str) -> Scene {
@@ -88,9 +103,10 @@ impl Scene {
         }
         text += &format!(
             "[nodes.count]\noperator = \"count.wasm\"\ninputs = [{}]\nkey = {{ json = \"/k\" }}\nparallelism = {}\n\
-             [sinks.none]\ntype = \"discard\"\ninputs = [\"count\"]\n",
+             [sinks.none]\ntype = \"discard\"\ninputs = [\"count\"]\nparallelism = {}\n",
             names.join(", "),
-            self.parallelism
+            self.parallelism,
+            self.sinks
         );
         let path = self.folder.path().join("p.toml");
         fs::write(&path, text).unwrap();

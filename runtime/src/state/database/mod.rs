@@ -4,6 +4,8 @@
 //! The commit path writes one delta an epoch and nothing else. The live database serves to fold deltas into a base, away from
 //! that path, and holds what was evicted from memory; it is thrown away at every start, so it needs no log.
 
+mod fill;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -14,11 +16,10 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, IngestExternalFileOptions};
 use weir_core::checkpoint::manifest::{FileRef, StateFiles};
 use weir_core::ids::{Epoch, Token};
-use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 
 use super::files::{Files, VerifiedFiles, list_dir};
 use super::options::failed_live;
-use super::{Error, KeyedState, Live, SealedState, delta, key, live};
+use super::{Error, KeyedState, Live, SealedState, delta, live};
 use crate::crash;
 use crate::storage::Storage;
 
@@ -40,6 +41,8 @@ pub struct Database {
     is_sound: bool,
     /// A new one is laid out and not yet opened.
     is_placed: bool,
+    /// The one that is open tidies up what was written over.
+    is_tidy: bool,
     /// What the next manifest names, beside the delta that is still to come.
     chain: StateFiles,
     /// How many of the chain's deltas the live database has.
@@ -83,7 +86,10 @@ impl Database {
             crash::point("restore.files_linked");
             database.ingest()?;
             crash::point("restore.db_opened");
-            database.load(into)?;
+            // Read twice at once below, by this thread: nobody waits to write yet.
+            let live = database.live.read();
+            fill::fill(live.as_ref().expect("restore has opened the database"), into)?;
+            drop(live);
         }
         Ok(database)
     }
@@ -105,6 +111,7 @@ impl Database {
             live,
             is_sound: false,
             is_placed: false,
+            is_tidy: false,
             chain,
             ingested: 0,
             declined: Vec::new(),
@@ -148,7 +155,8 @@ impl Database {
         if !folds && !self.live.is_wanted() {
             return Ok(false);
         }
-        let settled = self.ingest().and_then(|()| if folds { self.give_base() } else { Ok(()) });
+        let settled =
+            self.ingest().and_then(|()| self.tidy()).and_then(|()| if folds { self.give_base() } else { Ok(()) });
         // What RocksDB was doing when the disk filled up is not worth asking: a new one starts again from the chain. Who
         // reads from the old one may go on.
         self.is_sound &= settled.is_ok();
@@ -197,12 +205,20 @@ impl Database {
             let old = self.places - 1;
             self.live.replace(Some(db));
             remove_dir(&self.dir.join(format!("db-{old}")))?;
-            (self.is_sound, self.ingested) = (true, self.chain.deltas.len());
+            (self.is_sound, self.is_tidy, self.ingested) = (true, false, self.chain.deltas.len());
         } else if let Some(db) = self.live.read().as_ref() {
             ingest(db, &self.files, &self.chain.deltas[self.ingested..], &self.dir)?;
             self.ingested = self.chain.deltas.len();
         }
         self.live.set_ingested(self.written);
+        Ok(())
+    }
+
+    fn tidy(&mut self) -> Result<(), Error> {
+        if let Some(db) = self.live.read().as_ref().filter(|_| !self.is_tidy) {
+            live::tidy(db)?;
+            self.is_tidy = true;
+        }
         Ok(())
     }
 
@@ -231,48 +247,6 @@ impl Database {
         self.ingested = 0;
         remove_dir(&path)
     }
-
-    /// Group by group, until the working sets have filled their budget: the groups behind stay in the database, but for what
-    /// has timers.
-    fn load(&self, Restoring { nodes, stray }: Restoring<'_, '_>) -> Result<(), Error> {
-        // Read twice at once below, by this thread: nobody waits to write yet.
-        let guard = self.live.read();
-        let db = guard.as_ref().expect("restore has opened the database");
-        let mut is_filled = false;
-        for group in (0..KEY_GROUPS).map(KeyGroup) {
-            is_filled = is_filled || nodes.iter_mut().any(|node| node.is_filled());
-            if !is_filled {
-                load_group(db, group, nodes, stray)?;
-                continue;
-            }
-            for node in nodes.iter_mut().filter(|node| node.owns(group, node.timers_id())) {
-                node.leave_out(group)?;
-                node.load_timers(db, group)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Everything of a key group into the working sets.
-fn load_group(
-    db: &DB,
-    group: KeyGroup,
-    nodes: &mut [&mut KeyedState],
-    stray: &dyn Fn(u16) -> Result<(), String>,
-) -> Result<(), Error> {
-    // Entries come sorted by state: mostly the node of the entry before is asked.
-    let mut at = 0;
-    live::scan(db, live::in_bulk(), &group.0.to_be_bytes(), |key, value| {
-        let (_, id, _) = key::split(key)?;
-        if !nodes.get(at).is_some_and(|n| n.owns(group, id)) {
-            let Some(owner) = nodes.iter().position(|n| n.owns(group, id)) else {
-                return stray(id).map_err(|name| Error::UnknownState { name });
-            };
-            at = owner;
-        }
-        nodes[at].load(key, value)
-    })
 }
 
 /// Takes deltas into a live database, oldest first.

@@ -113,6 +113,7 @@ impl KeyedState {
     /// What the working set takes, as far as it depends on how much it holds: arrays keep their length.
     fn bytes_used(&self) -> usize {
         self.entries.live() * self.entry_bytes()
+            + self.entries.heap_bytes()
             + self.values.heap_bytes()
             + self.maps.field_bytes()
             + self.generations.bytes()
@@ -131,7 +132,7 @@ impl KeyedState {
 
     #[cold]
     fn make_room(&mut self) -> Result<(), Error> {
-        let per_entry = self.entry_bytes();
+        let per_entry = self.bytes_used().div_ceil(self.entries.live().max(1)).max(1);
         let Some(spill) = self.spill.as_deref_mut() else { return Ok(()) };
         let Some(live) = &spill.live else {
             return match spill.share.excess(Part::Whole) {
