@@ -50,7 +50,7 @@ pub(super) fn fill(db: &DB, Restoring { nodes, stray }: Restoring<'_, '_>) -> Re
     let kind = |id| kinds.iter().find(|(known, _)| *known == id).map(|(_, kind)| *kind);
     let (next, is_filled) = (AtomicU16::new(0), AtomicBool::new(false));
     let (pieces, inbox) = sync_channel(PIECES);
-    thread::scope(|scope| {
+    thread::scope(|scope| -> Result<(), Error> {
         for _ in 0..READERS {
             let (pieces, next, is_filled, kind) = (pieces.clone(), &next, &is_filled, &kind);
             let reader = thread::Builder::new().name("restore".to_owned());
