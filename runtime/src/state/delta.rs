@@ -1,8 +1,8 @@
 //! One delta: what an epoch changed, sorted, as one table file that RocksDB can ingest. Runs on the background side.
 //!
 //! Entries lie in what was sealed in the order in which they were first changed, which is no order of keys: to look at them
-//! in the order of keys is to wait for memory at each one. So they are read once as they lie, and copied to those of their
-//! key group, which are few enough for a near cache while they are sorted and written. A long one is left where it is.
+//! in the order of keys is to wait for memory at each one. So all that decides the order is taken along while they are read
+//! as they lie, and sorted key group by key group, each of which fits into a near cache.
 
 use std::path::Path;
 
@@ -16,18 +16,20 @@ use super::{Error, SealedState, key};
 /// Writes a delta of what several generations sealed, oldest first: of one key the newest entry counts. Returns whether
 /// there was anything to write. The file is fsynced by RocksDB. With `filter` it can tell fast what it does not hold.
 pub(super) fn write(sealed: &[SealedState], path: &Path, filter: bool) -> Result<bool, Error> {
-    let (rows, near) = sorted(sealed)?;
+    let rows = sorted(sealed)?;
     if rows.is_empty() {
         return Ok(false);
     }
-    let get = |row: &Row| row.get(sealed, &near);
     let options = options(filter);
     let mut writer = SstFileWriter::create(&options);
     writer.open(path).map_err(|e| failed("creating", path, e))?;
     for (number, row) in rows.iter().enumerate() {
-        let (key, value) = get(row);
+        if let Some(later) = rows.get(number + AHEAD) {
+            sealed[later.generation as usize].prefetch(later.place);
+        }
+        let (key, value) = row.get(sealed);
         // The one before has the same key, and is newer.
-        if number > 0 && rows[number - 1].prefix == row.prefix && get(&rows[number - 1]).0 == key {
+        if number > 0 && rows[number - 1].prefix == row.prefix && rows[number - 1].get(sealed).0 == key {
             continue;
         }
         let put = match value {
@@ -40,8 +42,8 @@ pub(super) fn write(sealed: &[SealedState], path: &Path, filter: bool) -> Result
     Ok(true)
 }
 
-/// Entries up to so many bytes are copied.
-const NEAR: usize = 256;
+/// In the order of keys the entries lie anywhere in what was sealed: each is asked for this many entries before its turn.
+const AHEAD: usize = 16;
 
 /// An entry, with what decides most comparisons within its bucket.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,13 +51,11 @@ struct Row {
     prefix: u64,
     place: Place,
     generation: u32,
-    is_near: bool,
 }
 
 impl Row {
-    fn get<'s>(&self, sealed: &'s [SealedState], near: &'s SealedState) -> (&'s [u8], Option<&'s [u8]>) {
-        let state = if self.is_near { near } else { &sealed[self.generation as usize] };
-        state.at(self.place)
+    fn get<'s>(&self, sealed: &'s [SealedState]) -> (&'s [u8], Option<&'s [u8]>) {
+        sealed[self.generation as usize].at(self.place)
     }
 }
 
@@ -67,19 +67,16 @@ struct Bucket<'s> {
     common: usize,
     /// How many there are; then, where the next one goes.
     rows: usize,
-    /// Bytes of those that are copied.
-    near: usize,
 }
 
 impl<'s> Bucket<'s> {
-    fn count(&mut self, key: &'s [u8], place: Place) {
+    fn count(&mut self, key: &'s [u8]) {
         if self.rows == 0 {
             (self.first, self.common) = (key, key.len());
         } else if !key.starts_with(&self.first[..self.common]) {
             self.common = key.iter().zip(self.first).take_while(|(a, b)| a == b).count();
         }
         self.rows += 1;
-        self.near += if place.bytes() <= NEAR { place.bytes() } else { 0 };
     }
 }
 
@@ -91,15 +88,14 @@ struct Buckets<'s> {
 }
 
 impl<'s> Buckets<'s> {
-    /// The number of the bucket that a key belongs to.
-    fn of(&mut self, key: &[u8]) -> Result<usize, Error> {
+    fn of(&mut self, key: &[u8]) -> Result<&mut Bucket<'s>, Error> {
         let (group, state, _) = key::split(key)?;
         let known = self.states.iter().position(|known| *known == state).unwrap_or_else(|| {
             self.states.push(state);
             self.buckets.resize(self.states.len() * usize::from(KEY_GROUPS), Bucket::default());
             self.states.len() - 1
         });
-        Ok(known * usize::from(KEY_GROUPS) + usize::from(group.0 % KEY_GROUPS))
+        Ok(&mut self.buckets[known * usize::from(KEY_GROUPS) + usize::from(group.0 % KEY_GROUPS)])
     }
 
     /// Gives each bucket its place among all rows, in the order of their keys. Returns where each ends, and how many there are.
@@ -118,27 +114,22 @@ impl<'s> Buckets<'s> {
     }
 }
 
-/// All entries in the order of keys, of one key the newest generation first; and the copies.
-fn sorted(sealed: &[SealedState]) -> Result<(Vec<Row>, SealedState), Error> {
+/// All entries in the order of keys; of one key the newest generation first.
+fn sorted(sealed: &[SealedState]) -> Result<Vec<Row>, Error> {
     let mut buckets = Buckets::default();
     for state in sealed {
         for place in state.places() {
             let key = state.at(*place).0;
-            let bucket = buckets.of(key)?;
-            buckets.buckets[bucket].count(key, *place);
+            buckets.of(key)?.count(key);
         }
     }
     let (ends, all) = buckets.lay_out();
     let mut rows = vec![Row::default(); all];
-    let mut near = SealedState::of_chunks(buckets.buckets.iter().map(|bucket| bucket.near));
     for (generation, state) in (0..).zip(sealed) {
-        for &place in state.places() {
-            let key = state.at(place).0;
-            let number = buckets.of(key)?;
-            let bucket = &mut buckets.buckets[number];
-            let is_near = place.bytes() <= NEAR;
-            let place = if is_near { near.copy(number, state, place) } else { place };
-            rows[bucket.rows] = Row { prefix: prefix(&key[bucket.common..]), place, generation, is_near };
+        for place in state.places() {
+            let key = state.at(*place).0;
+            let bucket = buckets.of(key)?;
+            rows[bucket.rows] = Row { prefix: prefix(&key[bucket.common..]), place: *place, generation };
             bucket.rows += 1;
         }
     }
@@ -147,12 +138,12 @@ fn sorted(sealed: &[SealedState]) -> Result<(Vec<Row>, SealedState), Error> {
         let rows = &mut rows[begin..end];
         rows.sort_unstable_by_key(|row| row.prefix);
         for tied in rows.chunk_by_mut(|a, b| a.prefix == b.prefix).filter(|tied| tied.len() > 1) {
-            let key = |row: &Row| row.get(sealed, &near).0;
+            let key = |row: &Row| row.get(sealed).0;
             tied.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(b.generation.cmp(&a.generation)));
         }
         begin = end;
     }
-    Ok((rows, near))
+    Ok(rows)
 }
 
 /// The first eight bytes.

@@ -1,6 +1,8 @@
 //! What a generation leaves for the background side: entries of the database in owned buffers. Knows nothing of where they
 //! came from.
 
+use super::prefetch::prefetch;
+
 /// What one subtask changed between two barriers: entries to put and entries to delete, each key at most once, unsorted.
 #[derive(Debug, Clone, Default)]
 pub struct SealedState {
@@ -16,14 +18,6 @@ pub(super) struct Place {
     at: u32,
     key: u32,
     value: u32,
-}
-
-impl Place {
-    /// Bytes of key and value.
-    #[inline]
-    pub(super) fn bytes(self) -> usize {
-        self.key as usize + if self.value == TOMBSTONE { 0 } else { self.value as usize }
-    }
 }
 
 /// Length of the value of an entry that is to be deleted. No value is that long: a batch ends at 2 GiB.
@@ -68,19 +62,10 @@ impl SealedState {
         (&chunk[at..from], (value != TOMBSTONE).then(|| &chunk[from..from + value as usize]))
     }
 
-    /// Empty, with chunks of its own for so many bytes each.
-    pub(super) fn of_chunks(bytes: impl Iterator<Item = usize>) -> SealedState {
-        SealedState { chunks: bytes.map(Vec::with_capacity).collect(), items: Vec::new() }
-    }
-
-    /// Copies an entry of another one to the end of a chunk, and says where it lies there.
+    /// Asks for the line on which the entry begins.
     #[inline]
-    pub(super) fn copy(&mut self, chunk: usize, from: &SealedState, place: Place) -> Place {
-        let (number, to) = (chunk as u32, &mut self.chunks[chunk]);
-        let at = to.len() as u32;
-        let first = place.at as usize;
-        to.extend_from_slice(&from.chunks[place.chunk as usize][first..first + place.bytes()]);
-        Place { chunk: number, at, ..place }
+    pub(super) fn prefetch(&self, place: Place) {
+        prefetch(&self.chunks[place.chunk as usize], place.at as usize);
     }
 
     #[inline]
