@@ -79,6 +79,8 @@ fn second_one_of_a_name_is_refused_with_host_and_age_of_the_first() {
     // Another pipeline, or the same one with an empty folder.
     let refused = it.run("other").finish(SOON).expect(Exit::Code(7));
     insta::assert_snapshot!("another_state_folder", it.said(&refused, pid));
+    // With a history of its own it would stand in the way of a savepoint of this one.
+    assert!(!it.place.path("other").exists(), "what a refused start has made is taken back");
     let waits =
         refused.stderr.lines().any(|line| line.contains(&format!("process {pid} on ")) && line.contains(" ago"));
     assert!(waits, "{refused}");
@@ -93,6 +95,7 @@ fn second_one_of_a_name_is_refused_with_host_and_age_of_the_first() {
     first.wait(SOON).expect_success();
     let refused = it.run("other").finish(SOON).expect(Exit::Code(6));
     insta::assert_snapshot!("state_folder_of_another", it.said(&refused, pid));
+    assert!(!it.place.path("other").exists(), "here too");
     it.expect_whole();
 }
 

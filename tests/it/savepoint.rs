@@ -170,6 +170,10 @@ fn whatever_is_wrong_with_a_savepoint_is_named_and_nothing_is_made() {
     note("a newer layout", &refused(&place, &folder, "has format 2, this weir reads up to 1"));
     fs::write(&format, &text).unwrap();
     note("no savepoint", &refused(&place, Path::new("out"), "is neither a savepoint nor a checkpoint"));
+    fs::create_dir_all(place.path("other/checkpoints")).unwrap();
+    place.write("other/lock", "");
+    note("a state folder", &refused(&place, Path::new("other"), "is a state folder"));
+    fs::remove_dir_all(place.path("other")).unwrap();
     // What only another weir, or another operator, can have written.
     let manifest = fs::read(folder.join("manifest")).unwrap();
     let written = |what: fn(&mut Value), says: &str| {

@@ -74,7 +74,10 @@ pub(super) fn cancel(arguments: &Cancel) -> Exit {
             eprintln!("error: {}", answer["problem"].as_str().unwrap_or("it has failed instead"));
             return Err(Exit::Failed);
         }
-        eprintln!("pipeline `{}` is cancelled: nothing was committed since its last checkpoint", client.name);
+        eprintln!(
+            "pipeline `{}` is cancelled: nothing that was read since its last checkpoint is committed",
+            client.name
+        );
         Ok(())
     }))
 }

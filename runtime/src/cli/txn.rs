@@ -40,7 +40,7 @@ pub(super) fn run(command: &Command) -> Exit {
     };
     let done = match abort {
         true => abort_transactions(&domain).map(|ids| println!("fenced: {}", ids.join(", "))),
-        false => list_transactions(&domain).map(|listing| print(&listing, arguments.format)),
+        false => list_transactions(&domain).map(|listing| print(&listing, !domain.topics.is_empty(), arguments.format)),
     };
     match done {
         Ok(()) => Exit::Ok,
@@ -84,7 +84,8 @@ fn from_file(file: &Path) -> Result<KafkaDomain, Exit> {
     })
 }
 
-fn print(listing: &Listing, format: Format) {
+/// `of_sinks`: the sink topics were known and looked at, not the commit topic alone.
+fn print(listing: &Listing, of_sinks: bool, format: Format) {
     if format == Format::Json {
         let held = |h: &crate::connector::kafka::Held| {
             serde_json::json!({
@@ -96,7 +97,7 @@ fn print(listing: &Listing, format: Format) {
             "ids": listing.ids,
             "owner": listing.owner,
             "commit": listing.commit,
-            "held": listing.held.iter().map(held).collect::<Vec<_>>(),
+            "held": (of_sinks || !listing.held.is_empty()).then(|| listing.held.iter().map(held).collect::<Vec<_>>()),
         });
         println!("{json:#}");
         return;
@@ -111,6 +112,7 @@ fn print(listing: &Listing, format: Format) {
         println!("commit  epoch {}, {}", commit.epoch, age(commit.at));
     }
     match listing.held.is_empty() {
+        true if !of_sinks => println!("held    not known: the sink topics are named in the pipeline file; give that"),
         true => println!("held    nothing: committed readers can read every partition to its end"),
         false => {
             for held in &listing.held {

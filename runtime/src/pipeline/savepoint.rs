@@ -183,6 +183,12 @@ pub enum Error {
     /// Neither a savepoint nor a checkpoint.
     #[error("{} is neither a savepoint nor a checkpoint: name the folder that `weir savepoint` printed", .0.display())]
     Neither(PathBuf),
+    /// A whole state folder.
+    #[error(
+        "{path} is a state folder: name one of its checkpoints, {path}/checkpoints/ID (`weir checkpoint list` shows them), or a savepoint",
+        path = .0.display()
+    )]
+    StateFolder(PathBuf),
     /// A savepoint whose making or moving was cut off.
     #[error("the savepoint {} is incomplete: it has no {what}; copy the whole folder again", path.display())]
     Incomplete {
@@ -266,6 +272,9 @@ pub struct Opened {
 impl Opened {
     /// Checks all of it. Changes nothing.
     pub fn open(path: &Path, pipeline: &Name) -> Result<Opened, Error> {
+        if path.join("lock").is_file() && path.join("checkpoints").is_dir() {
+            return Err(Error::StateFolder(path.to_owned()));
+        }
         let is_savepoint = path.join(FORMAT).is_file();
         let manifest_path = path.join(MANIFEST);
         let incomplete = |what: String| Error::Incomplete { path: path.to_owned(), what };

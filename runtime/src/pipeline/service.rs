@@ -152,7 +152,9 @@ impl Service {
         let outcome = self.supervise(&mut last);
         self.leave(&outcome, &last);
         let wishes = self.wishes.clone();
-        if !outcome.ran && matches!(outcome.class, Class::Config | Class::Unreachable) {
+        // A folder that a refused start has just made has a history of its own: it would stand in the way of a savepoint's.
+        let is_refused = matches!(outcome.class, Class::Config | Class::Unreachable | Class::Halt | Class::Fenced);
+        if !outcome.ran && is_refused {
             self.job.undo(last.claimed);
         } else {
             drop(self);

@@ -267,7 +267,9 @@ unsafe extern "C" fn on_log(client: *const sys::rd_kafka_t, level: c_int, fac: *
     // SAFETY: librdkafka gives its own handle; the opaque is the client's `Shared`, which outlives it, or not set yet.
     let shared = unsafe { sys::rd_kafka_opaque(client).cast::<Shared>().as_ref() };
     let is_awaited = facility == "FAIL" && shared.is_none_or(|shared| !shared.was_reached.load(Ordering::Relaxed));
-    let is_passing = is_awaited || line.contains("Coordinator load in progress");
+    // Rows that an end throws away are not committed, and whoever fences waits for what is still being ended.
+    let passing = ["Coordinator load in progress", "Producer terminating with", "Failed to acquire transactional PID"];
+    let is_passing = is_awaited || passing.iter().any(|said| line.contains(said));
     match level {
         _ if is_passing => tracing::debug!(target: "weir::kafka::client", facility, "{line}"),
         0..=3 => tracing::warn!(target: "weir::kafka::client", facility, "{line}"),

@@ -130,6 +130,11 @@ pub(super) fn dropped(job: &Job, manifest: Option<&Manifest>) -> BTreeSet<u16> {
             tracing::warn!("{name} is left out");
             dropped.insert(id);
         }
+        for source in manifest.sources.keys().filter(|name| job.pipeline().source(name.as_str()).is_none()) {
+            tracing::warn!(
+                "positions of source `{source}` are left out: what is read of the same data under another name is counted again"
+            );
+        }
     }
     dropped
 }
