@@ -13,10 +13,6 @@ static CACHE: LazyLock<Cache> = LazyLock::new(|| Cache::new_lru_cache(64 << 20))
 /// Ten bits a key: of a hundred keys that are not there, one is looked for.
 const FILTER_BITS: f64 = 10.0;
 
-/// As many deltas are merged at once. Changes lie all over the keys, so merging any rewrites nearly the whole database; a look-up
-/// asks the filter of each one that is not merged yet.
-const DELTAS_TIDIED: i32 = 12;
-
 /// Options of the live database and of the deltas that it ingests. With `filter`, files can tell fast what they do not
 /// hold; making that costs some nanoseconds a key.
 pub(super) fn options(filter: bool) -> Options {
@@ -46,7 +42,6 @@ pub(super) fn options(filter: bool) -> Options {
     // Nothing is ever written through the memtable: deltas are ingested.
     options.set_write_buffer_size(1 << 20);
     options.set_max_open_files(256);
-    options.set_level_zero_file_num_compaction_trigger(DELTAS_TIDIED);
     options.set_keep_log_file_num(1);
     options.set_log_level(LogLevel::Error);
     options.set_stats_dump_period_sec(0);
