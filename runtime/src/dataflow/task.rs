@@ -24,8 +24,14 @@ use crate::state::SealedState;
 
 /// Bytes that may wait for room before timers stop firing.
 const PENDING_BYTES_MAX: usize = 8 << 20;
-/// How long a task copies state at most before it does something else.
+/// How long a subtask copies at least what a barrier closed, between two of its steps.
 const SLICE: Duration = Duration::from_micros(200);
+
+/// How long it copies behind a step that took so long. Half of that keeps pace with operators that need long for a batch: were
+/// it always the same, each snapshot would have to copy all that had changed while the one before it was copied, and more.
+fn slice_behind(step: Duration) -> Duration {
+    SLICE.max(step / 2)
+}
 /// How long a shard sleeps at most when nothing happens, and while rows wait for room.
 pub(super) const SLEEP_MAX: Duration = Duration::from_millis(100);
 const SLEEP_FULL: Duration = Duration::from_millis(2);
@@ -102,6 +108,8 @@ pub struct Task {
     ended: bool,
     /// A barrier that the source has not yet cut at, since rows wait for room.
     barrier: Option<Epoch>,
+    /// How long to copy next of what a barrier closed.
+    slice: Duration,
     /// The newest barrier on its way through the chain.
     passage: Option<Passage>,
     /// Records that the head had taken in at the barrier before.
@@ -132,6 +140,7 @@ impl Task {
             drains: false,
             ended: false,
             barrier: None,
+            slice: SLICE,
             passage: None,
             counted: 0,
             finished: None,
@@ -260,8 +269,11 @@ impl Task {
 
     /// Copies some state if a barrier asked for it, makes room, then does one piece of work.
     pub(super) fn step(&mut self, time: &mut Stopwatch) -> Result<Worked, Error> {
-        if self.copy_slice(SLICE, time) {
-            return Ok(self.work(time)? | Worked::Something);
+        if self.copy_slice(self.slice, time) {
+            let since = clock::now();
+            let worked = self.work(time)?;
+            self.slice = slice_behind(since.elapsed());
+            return Ok(worked | Worked::Something);
         }
         self.work(time)
     }
@@ -473,5 +485,20 @@ impl Task {
         time.pass_to(before);
         self.nodes[to] = Some(node);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found with ten million keys and a slow operator: checkpoints took longer and longer until all of them expired.
+    #[test]
+    fn copying_has_a_third_of_the_time_however_long_a_batch_takes() {
+        for millis in [1, 6, 50] {
+            let step = Duration::from_millis(millis);
+            assert_eq!(slice_behind(step) * 2, step);
+        }
+        assert_eq!(slice_behind(Duration::ZERO), SLICE);
     }
 }
