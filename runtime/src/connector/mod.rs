@@ -128,7 +128,8 @@ pub enum Cut {
 /// A writer of rows. Owned by one shard thread.
 pub trait Sink: Send {
     /// Takes rows `range` of `rows` and returns how many it accepted, from the front: fewer means it is full. It is asked
-    /// again soon, and where it can tell when it has room the waker is called. Rows behind a barrier whose epoch is not yet released are held in a bounded buffer.
+    /// again soon, and where it can tell when it has room the waker is called. Rows behind a barrier whose epoch is not yet
+    /// released are held in a bounded buffer.
     fn write(&mut self, rows: &Batch, range: Range<usize>) -> Result<usize, Error>;
 
     /// The barrier of `epoch` has passed: what was written belongs to it, what follows to the next.

@@ -1,10 +1,20 @@
-//! When the barriers of an epoch came to a subtask. Two readings of the clock a barrier, none a record. Owns no rule.
+//! When the barriers of an epoch came to a subtask, and how long it copies at once what they closed. Some readings of the
+//! clock a barrier, none a record. Owns no rule of alignment.
 
 use std::time::{Duration, Instant};
 
 use weir_core::ids::Epoch;
 
 use crate::clock;
+
+/// How long a subtask copies at least what a barrier closed, between two of its steps.
+pub(super) const SLICE: Duration = Duration::from_micros(200);
+
+/// How long it copies behind a step that took so long. Half of that keeps pace with operators that need long for a batch: were
+/// it always the same, each snapshot would have to copy all that had changed while the one before it was copied, and more.
+pub(super) fn slice_behind(step: Duration) -> Duration {
+    SLICE.max(step / 2)
+}
 
 /// An epoch on its way through a subtask.
 #[derive(Debug, Clone, Copy)]
@@ -78,5 +88,20 @@ impl Passage {
                 Passed { arrived: now, alignment: none, pause: none, copying: none }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found with ten million keys and a slow operator: checkpoints took longer and longer until all of them expired.
+    #[test]
+    fn copying_has_a_third_of_the_time_however_long_a_batch_takes() {
+        for millis in [1, 6, 50] {
+            let step = Duration::from_millis(millis);
+            assert_eq!(slice_behind(step) * 2, step);
+        }
+        assert_eq!(slice_behind(Duration::ZERO), SLICE);
     }
 }

@@ -14,7 +14,7 @@ use super::gate::{Flow, Room};
 use super::node::Node;
 use super::operator::Emit;
 use super::outlet::Outlet;
-use super::passage::{Passage, Passed};
+use super::passage::{Passage, Passed, SLICE, slice_behind};
 use super::ring::{Element, RingReader};
 use super::source::{SourceNode, Stepped};
 use super::stopwatch::{Owner, Stopwatch};
@@ -24,14 +24,6 @@ use crate::state::SealedState;
 
 /// Bytes that may wait for room before timers stop firing.
 const PENDING_BYTES_MAX: usize = 8 << 20;
-/// How long a subtask copies at least what a barrier closed, between two of its steps.
-const SLICE: Duration = Duration::from_micros(200);
-
-/// How long it copies behind a step that took so long. Half of that keeps pace with operators that need long for a batch: were
-/// it always the same, each snapshot would have to copy all that had changed while the one before it was copied, and more.
-fn slice_behind(step: Duration) -> Duration {
-    SLICE.max(step / 2)
-}
 /// How long a shard sleeps at most when nothing happens, and while rows wait for room.
 pub(super) const SLEEP_MAX: Duration = Duration::from_millis(100);
 const SLEEP_FULL: Duration = Duration::from_millis(2);
@@ -485,20 +477,5 @@ impl Task {
         time.pass_to(before);
         self.nodes[to] = Some(node);
         result
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Found with ten million keys and a slow operator: checkpoints took longer and longer until all of them expired.
-    #[test]
-    fn copying_has_a_third_of_the_time_however_long_a_batch_takes() {
-        for millis in [1, 6, 50] {
-            let step = Duration::from_millis(millis);
-            assert_eq!(slice_behind(step) * 2, step);
-        }
-        assert_eq!(slice_behind(Duration::ZERO), SLICE);
     }
 }

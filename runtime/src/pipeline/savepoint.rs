@@ -66,8 +66,8 @@ impl Drop for Pinned {
 }
 
 impl Source {
-    /// Takes hold of a committed checkpoint's files: of those on disk in a time that does not depend on their size. `to` is the folder into
-    /// which the savepoint's own comes.
+    /// Takes hold of a committed checkpoint's files: of those on disk in a time that does not depend on their size. `to` is
+    /// the folder into which the savepoint's own comes.
     pub(super) fn pin(store: &SnapshotStore, snapshot: &SnapshotRef, to: Option<PathBuf>) -> Result<Source, String> {
         let (bytes, manifest) = store.read(snapshot).map_err(|e| format!("no savepoint: {e}"))?;
         let home = store.state_folder().join(DEFAULT_TO);
@@ -86,7 +86,7 @@ impl Source {
         for file in &files {
             store
                 .bring_out(file, &pinned.0.join(&file.stored))
-                .map_err(|e| format!("no savepoint: {}", sentence(&e)))?;
+                .map_err(|e| format!("no savepoint: {}", e.sentence()))?;
         }
         Ok(Source { snapshot: snapshot.clone(), manifest: bytes, files, pinned, path })
     }
@@ -144,12 +144,6 @@ pub(super) fn remove_leftovers(state: &Path) {
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> String {
     let path = path.to_owned();
     move |e| format!("{action} {} failed: {e}", path.display())
-}
-
-/// An error with its cause.
-fn sentence(error: &state::Error) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {

@@ -172,15 +172,12 @@ impl Service {
         if matches!(outcome.class, Class::Io | Class::Bug | Class::Unreachable | Class::Fenced) {
             return;
         }
-        match kafka::leave(&domain, token) {
-            Ok(_) => {}
-            Err(error) => {
-                let name = &self.job.pipeline().name;
-                tracing::warn!(
-                    "the open transaction was not ended, and readers of committed rows wait for its time-out: {error} \
-                     (`weir txn abort {name}` ends it)"
-                );
-            }
+        if let Err(error) = kafka::leave(&domain, token) {
+            let name = &self.job.pipeline().name;
+            tracing::warn!(
+                "the open transaction was not ended, and readers of committed rows wait for its time-out: {error} \
+                 (`weir txn abort {name}` ends it)"
+            );
         }
     }
 

@@ -96,6 +96,12 @@ impl Error {
     pub(crate) fn fatal(action: &'static str, path: &Path, error: impl Into<Cause>) -> Error {
         Error::Fatal { action, path: path.to_owned(), source: error.into() }
     }
+
+    /// What it says, and its cause, in one line.
+    pub(crate) fn sentence(&self) -> String {
+        let cause = std::error::Error::source(self).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{self}{cause}")
+    }
 }
 
 /// What a store says. Who expects a name to be missing asks before; here nothing may be tried on top of it.

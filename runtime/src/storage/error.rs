@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::durable;
+
 /// A failure of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -36,11 +38,9 @@ pub enum Error {
 impl Error {
     /// Takes an I/O error of a write that nothing durable has followed yet.
     pub(super) fn write(action: &'static str, path: &Path, error: io::Error) -> Error {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Error::NoSpace { action, path: path.to_owned() }
-            }
-            _ => Error::fatal(action, path, error),
+        match durable::is_no_space(&error) {
+            true => Error::NoSpace { action, path: path.to_owned() },
+            false => Error::fatal(action, path, error),
         }
     }
 

@@ -220,8 +220,7 @@ fn failure(error: &Error) -> Failure {
         Error::Fatal { .. } => Class::Io,
         _ => Class::Halt,
     };
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Failure { class, why: format!("{error}{cause}") }
+    Failure { class, why: error.sentence() }
 }
 
 fn io(error: &std::io::Error) -> Failure {
