@@ -30,7 +30,9 @@ impl Metrics {
     pub fn records(&self, node: &str) -> Option<u64> {
         let label = format!("node=\"{node}\"");
         let lines = self.0.lines().filter(|line| line.starts_with("weir_records_in_total{") && line.contains(&label));
-        lines.map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<Option<u64>>().filter(|sum| *sum > 0)
+        // Every sample is a float there.
+        let sum = lines.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<Option<f64>>()?;
+        Some(sum as u64).filter(|sum| *sum > 0)
     }
 
     /// The newest committed epoch.
@@ -91,4 +93,20 @@ impl Probe {
 #[allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 pub fn clock() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_a_node_are_those_of_all_its_subtasks() {
+        let metrics = Metrics(
+            "weir_records_in_total{pipeline=\"p\",node=\"a\",subtask=\"0\"} 10000.0\n\
+             weir_records_in_total{pipeline=\"p\",node=\"a\",subtask=\"1\"} 2.0\n\
+             weir_records_in_total{pipeline=\"p\",node=\"b\"} 0.0\n"
+                .to_owned(),
+        );
+        assert_eq!((metrics.records("a"), metrics.records("b"), metrics.records("c")), (Some(10_002), None, None));
+    }
 }
