@@ -61,10 +61,11 @@ pub(super) fn assemble(
     let barriers = barrier_mode(job);
     for chain in &plan.chains {
         let names: Vec<&str> = chain.members.iter().map(|id| plan.vertex(*id).name.as_str()).collect();
-        let of = plan.vertex(chain.members[0]).parallelism;
+        let head = chain.members[0];
+        let of = plan.vertex(head).parallelism;
         for subtask in 0..of {
-            let shard = wiring.shard_of(subtask);
-            let waker = wiring.waker(subtask);
+            let shard = wiring.shard_of(head, subtask);
+            let waker = wiring.waker(head, subtask);
             let mut nodes = Vec::new();
             for vertex in chain.members.iter().map(|id| plan.vertex(*id)) {
                 let counted = counted(job, vertex, subtask);

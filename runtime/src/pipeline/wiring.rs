@@ -16,6 +16,8 @@ pub(super) type Wires = (Vec<Vec<Vec<Edge>>>, Vec<Outlet>, Vec<RingReader>);
 pub(super) struct Wiring<'p> {
     plan: &'p Plan,
     bells: Vec<Arc<Bell>>,
+    /// By vertex: the shard of its first subtask.
+    first_shards: BTreeMap<VertexId, usize>,
     /// By consumer, its edge, and the producer's subtask: a ring to each of the consumer's subtasks.
     writers: BTreeMap<(VertexId, usize, u32), Vec<RingWriter>>,
     /// By consumer and its subtask: a ring for each channel.
@@ -35,14 +37,28 @@ pub(super) fn channels<'p>(
     })
 }
 
+/// Chains with a subtask for every shard begin at the first one. Narrower ones go round: two sources that are read by one
+/// subtask each do not share a shard while another has nothing to do.
+fn first_shards(plan: &Plan, shards: usize) -> BTreeMap<VertexId, usize> {
+    let (mut first_shards, mut next) = (BTreeMap::new(), 0);
+    for chain in &plan.chains {
+        let parallelism = plan.vertex(chain.members[0]).parallelism as usize;
+        let is_narrow = parallelism < shards;
+        first_shards.extend(chain.members.iter().map(|member| (*member, if is_narrow { next % shards } else { 0 })));
+        next += if is_narrow { parallelism } else { 0 };
+    }
+    first_shards
+}
+
 impl<'p> Wiring<'p> {
     /// Rings for all edges between chains. There are as many shards as the widest vertex has subtasks, and not more than
     /// cores.
     pub(super) fn new(plan: &'p Plan) -> Wiring<'p> {
         let widest = plan.vertices.iter().map(|vertex| vertex.parallelism).max().unwrap_or(1) as usize;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let bells = (0..widest.min(cores)).map(|_| Arc::default()).collect();
-        let mut wiring = Wiring { plan, bells, writers: BTreeMap::new(), readers: BTreeMap::new() };
+        let bells: Vec<_> = (0..widest.min(cores)).map(|_| Arc::default()).collect();
+        let first_shards = first_shards(plan, bells.len());
+        let mut wiring = Wiring { plan, bells, first_shards, writers: BTreeMap::new(), readers: BTreeMap::new() };
         for head in plan.chains.iter().map(|chain| chain.members[0]) {
             for subtask in 0..plan.vertex(head).parallelism {
                 wiring.connect(head, subtask);
@@ -53,17 +69,19 @@ impl<'p> Wiring<'p> {
 
     fn connect(&mut self, head: VertexId, subtask: u32) {
         let vertex = self.plan.vertex(head);
-        for (edge, _, producer) in channels(self.plan, vertex) {
+        for (edge, channel, producer) in channels(self.plan, vertex) {
             let producer = producer.unwrap_or(subtask);
-            let (writer, reader) = ring(&self.bells[self.shard_of(producer)], &self.bells[self.shard_of(subtask)]);
+            let from = self.plan.output(channel.from).vertex;
+            let (writer, reader) =
+                ring(&self.bells[self.shard_of(from, producer)], &self.bells[self.shard_of(head, subtask)]);
             self.writers.entry((head, edge, producer)).or_default().push(writer);
             self.readers.entry((head, subtask)).or_default().push(reader);
         }
     }
 
-    /// The shard that runs the subtasks of this number.
-    pub(super) fn shard_of(&self, subtask: u32) -> usize {
-        subtask as usize % self.bells.len()
+    /// The shard that runs a subtask of a vertex.
+    pub(super) fn shard_of(&self, vertex: VertexId, subtask: u32) -> usize {
+        (self.first_shards[&vertex] + subtask as usize) % self.bells.len()
     }
 
     /// The bells of all shards.
@@ -71,9 +89,9 @@ impl<'p> Wiring<'p> {
         &self.bells
     }
 
-    /// Wakes the shard that runs the subtasks of this number.
-    pub(super) fn waker(&self, subtask: u32) -> Waker {
-        let bell = Arc::clone(&self.bells[self.shard_of(subtask)]);
+    /// Wakes the shard that runs a subtask of a vertex.
+    pub(super) fn waker(&self, vertex: VertexId, subtask: u32) -> Waker {
+        let bell = Arc::clone(&self.bells[self.shard_of(vertex, subtask)]);
         Arc::new(move || bell.ring())
     }
 
@@ -110,5 +128,40 @@ impl<'p> Wiring<'p> {
         let rings = self.writers.remove(&(to, edge, subtask)).unwrap_or_default();
         outlets.push(Outlet::new(spread, rings, subtask as usize));
         Edge::Outlet(outlets.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_core::graph::plan::Plan;
+
+    use super::*;
+    use crate::settings::{self, Environment, Format};
+
+    #[test]
+    fn narrow_chains_go_round_and_wide_ones_have_a_subtask_on_each_shard() {
+        let source = "type = \"generator\"\nseed = 1\ncount = 1\ntemplate = 'x'\n";
+        let inputs =
+            ["a", "b", "c"].map(|name| format!("{{ from = \"{name}\", exchange = \"rebalance\" }}")).join(", ");
+        let text = format!(
+            "version = 1\nname = \"a\"\n[sources.a]\n{source}[sources.b]\n{source}[sources.c]\n{source}\
+             [sinks.out]\ntype = \"discard\"\ninputs = [{inputs}]\nparallelism = 2\n"
+        );
+        let environment = Environment { variable: &|_| None, file: None, base: None };
+        let spec = settings::parse(&text, "a.toml", Format::Toml, &environment).unwrap().spec;
+        let plan = Plan::new(&spec, &|_| None).unwrap();
+        let first_shards = |shards| {
+            let placed = first_shards(&plan, shards);
+            let shard =
+                |name: &str| placed[&VertexId(plan.vertices.iter().position(|v| v.name.as_str() == name).unwrap())];
+            ["a", "b", "c", "out"].map(shard)
+        };
+        assert_eq!(first_shards(2), [0, 1, 0, 0]);
+        assert_eq!(
+            first_shards(4),
+            [0, 1, 2, 3],
+            "two subtasks are narrow among four shards: the second one is on the first"
+        );
+        assert_eq!(first_shards(1), [0; 4]);
     }
 }
