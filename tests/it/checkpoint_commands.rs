@@ -121,6 +121,11 @@ fn what_is_not_there_is_refused_and_what_is_there_is_named() {
     };
     ask(&["checkpoint", "verify", "kept", "9-1", "--state", "state"], 6, "there are 6-1, 5-1, 4-1, 3-1");
     ask(&["checkpoint", "show", "kept", "../x", "--state", "state"], 6, "there is no checkpoint \"../x\"");
+    ask(
+        &["checkpoint", "rm", "kept", "a b", "--state", "state"],
+        6,
+        "there is no checkpoint \"a b\": an id is EPOCH-TOKEN",
+    );
     ask(&["checkpoint", "list", "other", "--state", "state"], 6, "belongs to the pipeline kept, not to other");
     ask(&["checkpoint", "list", "kept"], 6, "./.weir/kept is no state folder of pipeline `kept`");
     ask(&["checkpoint", "list", "no such.toml"], 3, "neither a pipeline file nor the name of a pipeline");

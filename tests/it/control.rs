@@ -135,8 +135,11 @@ fn savepoint_that_cannot_be_written_is_told_and_the_pipeline_goes_on() {
     let place = place("50ms");
     place.write("in the way", "");
     let process = started(&place);
-    let refused = weir(&place, &["savepoint", "kept", "--state", "state", "--to", "in the way"]).expect(Exit::Code(1));
-    assert!(refused.stderr.contains("is committed, but there is no savepoint of it: "), "{refused}");
+    for command in [&["savepoint"][..], &["stop", "--savepoint"], &["stop", "--savepoint", "--drain"]] {
+        let refused = weir(&place, &[command, &["kept", "--state", "state", "--to", "in the way"]].concat());
+        let said = &refused.expect(Exit::Code(1)).stderr;
+        assert!(said.contains("no savepoint, and the pipeline goes on: creating "), "{said}");
+    }
     process.wait(SOON).expect_success();
     assert_eq!(sorted(place.rows("out")), truth());
 }

@@ -121,6 +121,27 @@ fn output_on(disk: &SmallDisk) -> (Place, String) {
 }
 
 #[test]
+fn full_where_a_savepoint_is_copied_it_is_told_and_what_stopped_for_it_goes_on_at_the_next_start() {
+    let Some(disk) = disk() else { return };
+    let place = Place::over(&with_ledger());
+    let process = disk.on(place.run().directory(place.path(""))).spawn();
+    wait_until(SOON, "rows are committed", || place.rows("out").len() > 100);
+    disk.fill();
+    let to = disk.path().join("savepoints").display().to_string();
+    for command in ["savepoint", "stop"] {
+        let mut arguments = vec![command, "full", "--state", "state", "--to", &to];
+        arguments.extend((command == "stop").then_some("--savepoint"));
+        let refused = Weir::new(&arguments).directory(place.path("")).finish(SOON).expect(Exit::Code(1)).stderr;
+        assert!(refused.contains("is committed, but there is no savepoint of it: "), "{refused}");
+        let is_stopped = refused.contains("; the pipeline has stopped at it all the same: ");
+        assert_eq!(is_stopped, command == "stop", "{refused}");
+    }
+    process.wait(SOON).expect_success();
+    place.finish().expect_success();
+    expect_all_of(&with_ledger(), place.rows("out"));
+}
+
+#[test]
 fn full_where_rows_are_flushed_the_epoch_is_declined_and_killed_then_it_has_lost_nothing() {
     let Some(disk) = disk() else { return };
     let (place, out) = output_on(&disk);

@@ -229,6 +229,13 @@ fn pipelines_go_on_after_a_kill_and_a_stop_survives_it() {
     server.wait_for_state("halts", "running");
     server.send("POST", "/api/v1/pipelines/halts:stop", &[], b"").expect(202);
     server.wait_for_state("halts", "stopped");
+    // A second stop finds it done; a cancel or a drain would claim what did not happen.
+    server.send("POST", "/api/v1/pipelines/halts:stop", &[], b"").expect(202);
+    for (action, body) in [("cancel", "{}"), ("stop", "{\"drain\": true}")] {
+        let path = format!("/api/v1/pipelines/halts:{action}");
+        let json = [("Content-Type", "application/json")];
+        server.send("POST", &path, &json, body.as_bytes()).expect_problem(409, "pipeline-not-running");
+    }
     server.send("DELETE", "/api/v1/pipelines/halts", &[], b"").expect(204);
     server.send("GET", "/api/v1/pipelines/halts", &[], b"").expect_problem(404, "unknown-pipeline");
     assert!(!data.join("pipelines/halts").exists());

@@ -122,6 +122,19 @@ fn damaged_snapshot_is_refused_before_anything_is_claimed() {
 }
 
 #[test]
+fn damaged_file_of_the_newest_checkpoint_names_the_one_before_it_and_that_one_restores() {
+    let place = pipeline("30ms");
+    place.run().crash_at("epoch.advanced", 3).finish(SOON).expect(Exit::KILLED);
+    let mut own: Vec<PathBuf> = kept(&place).into_keys().filter(|path| path.ends_with("manifest")).collect();
+    own.sort();
+    fs::write(place.path(own.last().unwrap().to_str().unwrap()), "").unwrap();
+    let says = "checkpoint 2-1 before it is whole: `--from state/checkpoints/2-1 --rewind` goes back to it";
+    expect_refused(&place, says);
+    let back = || place.run().argument("--from").argument("state/checkpoints/2-1").argument("--rewind");
+    back().finish(SOON).expect_success();
+}
+
+#[test]
 fn rows_of_before_a_reset_are_not_among_those_behind_it() {
     let place = pipeline("30ms");
     place.finish().expect_success();

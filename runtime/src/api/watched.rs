@@ -7,7 +7,7 @@ use crate::pipeline::checkpoints::{self, Checkpoints};
 use crate::pipeline::removal::{Stays, remove_at_rest};
 use crate::pipeline::snapshot_store::parse_id;
 use crate::pipeline::statistics::History;
-use crate::pipeline::{Answer, Done, Handle, Manager, View, Wish};
+use crate::pipeline::{Answer, Done, Handle, Manager, State, View, Wish};
 
 /// What the routes of one running pipeline know.
 #[derive(Clone)]
@@ -139,6 +139,7 @@ impl Watched {
                 manager.stop(name)?;
             }
         } else if stop.drain {
+            self.check_started(name)?;
             self.handle(name)?.drain();
             if let Watched::All(manager) = self {
                 manager.stop(name)?;
@@ -157,6 +158,7 @@ impl Watched {
 
     /// Ends a pipeline at once.
     pub(super) fn cancel(&self, name: &str, wait: bool) -> Result<View, Problem> {
+        self.check_started(name)?;
         match self {
             Watched::One(running) => running.is(name)?.handle.cancel(),
             Watched::All(manager) => drop(manager.cancel(name)?),
@@ -165,6 +167,16 @@ impl Watched {
             self.wait_for_end(name)?;
         }
         self.view(name)
+    }
+
+    /// What has stopped can be stopped again; a drain or a cancel of it would claim what did not happen.
+    fn check_started(&self, name: &str) -> Result<(), Problem> {
+        match self.view(name)?.state {
+            State::Stopped => {
+                Err(Problem::new(Code::PipelineNotRunning, format!("pipeline `{name}` does not run, it is stopped")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn wait_for_end(&self, name: &str) -> Result<(), Problem> {

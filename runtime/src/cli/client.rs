@@ -109,7 +109,10 @@ impl Client {
             return Ok(answer);
         }
         let detail = answer["detail"].as_str().unwrap_or(text.trim());
-        let detail = if detail.is_empty() { "no reason given" } else { detail }.to_owned();
+        let mut detail = if detail.is_empty() { "no reason given" } else { detail }.to_owned();
+        if status == 401 {
+            detail.push_str(" (--token-file FILE gives it, or WEIR_TOKEN in the environment)");
+        }
         Err(No::Refused { status, code: answer["code"].as_str().unwrap_or_default().to_owned(), detail })
     }
 

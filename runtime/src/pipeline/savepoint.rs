@@ -131,6 +131,12 @@ impl Source {
     }
 }
 
+/// Whether something can be written into `to`, which is made if need be: better known before a pipeline stops than behind it.
+pub(super) fn check_target(to: &Path) -> Result<(), String> {
+    fs::create_dir_all(to).map_err(failed("creating", to))?;
+    tempfile::tempfile_in(to).map(drop).map_err(failed("writing into", to))
+}
+
 /// What a start of before left half copied. Only while nothing runs on the state folder.
 pub(super) fn remove_leftovers(state: &Path) {
     let Ok(entries) = fs::read_dir(state.join(DEFAULT_TO)) else { return };

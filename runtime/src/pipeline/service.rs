@@ -80,6 +80,12 @@ impl Handle {
     /// Asks for a checkpoint, a savepoint, or a savepoint and the end. The receiver hears what came of it; that it is gone
     /// without a word means that it came to nothing.
     pub fn ask(&self, wish: Wish) -> Receiver<Answer> {
+        if let Err(why) = wish.check() {
+            let (answer, receiver) = sync_channel(1);
+            // There is room for one.
+            let _ = answer.send(Err(why));
+            return receiver;
+        }
         let answer = self.wishes.ask(wish);
         self.wake();
         answer
@@ -95,8 +101,12 @@ impl Handle {
 
     /// A savepoint and the end, behind the end of time as [`Handle::drain`] has it.
     pub fn drain_with_savepoint(&self, to: Option<PathBuf>) -> Receiver<Answer> {
-        self.wishes.drain();
-        self.ask(Wish::StopWithSavepoint { to })
+        let wish = Wish::StopWithSavepoint { to };
+        // What is refused drains nothing.
+        if wish.check().is_ok() {
+            self.wishes.drain();
+        }
+        self.ask(wish)
     }
 
     /// Its checkpoints, wherever they lie.

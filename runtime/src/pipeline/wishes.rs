@@ -31,6 +31,18 @@ pub enum Wish {
     },
 }
 
+impl Wish {
+    /// Whether there is a place for what it asks for. Nothing was done for it yet, and the pipeline goes on if there is none.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            Wish::Savepoint { to: Some(to) } | Wish::StopWithSavepoint { to: Some(to) } => {
+                savepoint::check_target(to).map_err(|why| format!("no savepoint, and the pipeline goes on: {why}"))
+            }
+            Wish::Checkpoint | Wish::Savepoint { to: None } | Wish::StopWithSavepoint { to: None } => Ok(()),
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
@@ -210,20 +222,30 @@ impl Wishes {
                     Wish::Checkpoint => {
                         let _ = answer.try_send(Ok(Done { snapshot: snapshot.clone(), kind, path: None }));
                     }
-                    Wish::Savepoint { to } | Wish::StopWithSavepoint { to } => {
-                        wishes.copy(savepoint::Source::pin(store, &snapshot, to), answer);
+                    Wish::Savepoint { to } => wishes.copy(savepoint::Source::pin(store, &snapshot, to), None, answer),
+                    Wish::StopWithSavepoint { to } => {
+                        let stopped_at = store.place_of(&snapshot);
+                        wishes.copy(savepoint::Source::pin(store, &snapshot, to), Some(stopped_at), answer);
                     }
                 }
             }
         })
     }
 
-    /// Copies beside the snapshot thread: the next checkpoint does not wait for it.
-    fn copy(&self, pinned: Result<savepoint::Source, String>, answer: SyncSender<Answer>) {
+    /// Copies beside the snapshot thread: the next checkpoint does not wait for it. Where there is none, `stopped_at` is the
+    /// checkpoint at which the pipeline stops.
+    fn copy(&self, pinned: Result<savepoint::Source, String>, stopped_at: Option<PathBuf>, answer: SyncSender<Answer>) {
         let copy = move || {
             let done = pinned.and_then(|source| {
                 let path = source.copy()?;
                 Ok(Done { snapshot: source.snapshot().clone(), kind: CommitKind::Savepoint, path: Some(path) })
+            });
+            let done = done.map_err(|why| match stopped_at {
+                Some(checkpoint) => format!(
+                    "{why}; the pipeline has stopped at it all the same: the next start goes on from there, and so does --from {}",
+                    checkpoint.display()
+                ),
+                None => why,
             });
             match &done {
                 Ok(Done { path: Some(path), .. }) => tracing::info!("savepoint in {}", path.display()),

@@ -23,6 +23,8 @@ pub enum Decision {
         committed_at: Option<i64>,
         /// When the domain goes on, if no COMMIT comes.
         until: Duration,
+        /// The same owner as in the decision before: said already.
+        again: bool,
     },
     /// New producer objects; fence every id. Answer: `Fenced`.
     Fence {

@@ -78,7 +78,8 @@ impl Domain {
             return Err(deposed("an instance with a newer claim has committed"));
         }
         // Whoever was fenced does not take over again at once, or two instances would fence each other for ever.
-        let takeover = settings.takeover && settings.held.is_none();
+        // And a pipeline whose state is elsewhere cannot be taken over: all that helps is to know whether it lives.
+        let takeover = settings.takeover && settings.held.is_none() && is_ours.is_ok();
         if let Some(commit) = commit.as_ref().filter(|commit| is_ours.is_ok() && has_ended(commit, settings)) {
             return Err(ended(commit, out));
         }
@@ -109,9 +110,9 @@ impl Domain {
     }
 
     fn wait(&mut self, now: Duration, claim: &Claim, commit: Option<&Commit>, out: &mut Vec<Decision>) {
-        let until = match &self.state {
-            State::Peek(Some(waiting)) if waiting.nonce == claim.nonce => waiting.until,
-            _ => now + self.settings.patience(),
+        let (until, again) = match &self.state {
+            State::Peek(Some(waiting)) if waiting.nonce == claim.nonce => (waiting.until, true),
+            _ => (now + self.settings.patience(), false),
         };
         let next = until.min(now + PEEK_AGAIN);
         self.state = State::Peek(Some(Waiting { nonce: claim.nonce.clone(), commit: commit.map(id), until, next }));
@@ -120,6 +121,7 @@ impl Domain {
             pid: claim.pid,
             committed_at: commit.map(|commit| commit.at),
             until,
+            again,
         });
     }
 

@@ -13,6 +13,7 @@ use super::target::{Target, target};
 use super::{Exit, Format};
 use crate::api::shown::summary;
 use crate::pipeline::checkpoints::{Checkpoints, Error};
+use crate::pipeline::snapshot_store::parse_id;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -86,6 +87,15 @@ fn read(pipeline: &str, state: Option<&Path>, look: impl FnOnce(&Checkpoints) ->
 
 fn opened(target: &Target) -> Result<Checkpoints, Exit> {
     Checkpoints::open(&target.state, &target.name).map_err(failed)
+}
+
+/// An id that goes into the path of a request. What is none there cannot be.
+fn known(id: &str) -> Result<&str, Exit> {
+    if parse_id(id).is_none() {
+        eprintln!("error: there is no checkpoint {id:?}: an id is EPOCH-TOKEN, as `weir checkpoint list` names them");
+        return Err(Exit::State);
+    }
+    Ok(id)
 }
 
 fn failed(error: Error) -> Exit {

@@ -3,7 +3,7 @@
 
 use super::super::Exit;
 use super::super::client::{Client, No, Where};
-use super::failed;
+use super::{failed, known};
 use crate::pipeline::checkpoints::Error;
 use crate::pipeline::folder;
 use crate::pipeline::removal::{Stays, remove_at_rest};
@@ -22,17 +22,20 @@ pub(super) fn run(rm: &Rm) -> Result<Exit, Exit> {
     let client = Client::new(&rm.place)?;
     let mut exit = Exit::Ok;
     for id in &rm.ids {
-        let result = match client.ask("DELETE", &format!("/api/v1/pipelines/{}/checkpoints/{id}", client.name), "") {
-            Err(No::Nobody(_)) if client.is_local() => at_rest(rm, id),
-            answer => answer.map(drop).map_err(|no| no.print()),
-        };
-        match result {
+        match known(id).and_then(|id| remove(&client, rm, id)) {
             Ok(()) => println!("{id}"),
             Err(code) if exit == Exit::Ok => exit = code,
             Err(_) => {}
         }
     }
     Ok(exit)
+}
+
+fn remove(client: &Client, rm: &Rm, id: &str) -> Result<(), Exit> {
+    match client.ask("DELETE", &format!("/api/v1/pipelines/{}/checkpoints/{id}", client.name), "") {
+        Err(No::Nobody(_)) if client.is_local() => at_rest(rm, id),
+        answer => answer.map(drop).map_err(|no| no.print()),
+    }
 }
 
 fn at_rest(rm: &Rm, id: &str) -> Result<(), Exit> {

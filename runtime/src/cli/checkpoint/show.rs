@@ -8,7 +8,7 @@ use weir_core::ids::Name;
 
 use super::super::client::{Client, No, Where};
 use super::super::{Exit, Format};
-use super::{failed, opened};
+use super::{failed, known, opened};
 use crate::api::shown;
 use crate::clock::rfc3339;
 
@@ -25,7 +25,8 @@ pub(in crate::cli) struct Show {
 
 pub(super) fn run(show: &Show) -> Result<Exit, Exit> {
     let client = Client::new(&show.place)?;
-    let path = format!("/api/v1/pipelines/{}/checkpoints/{}", client.name, show.id.as_deref().unwrap_or("history"));
+    let id = show.id.as_deref().map(known).transpose()?;
+    let path = format!("/api/v1/pipelines/{}/checkpoints/{}", client.name, id.unwrap_or("history"));
     let found = match client.ask("GET", &path, "") {
         Ok(found) => found,
         // What lies on the disk can be read by anyone, whatever the process says.

@@ -166,12 +166,15 @@ impl<'a> Attempt<'a> {
     fn try_carry_out(&mut self, decision: Decision, domain: &Domain) -> Result<Option<Fact>, Failure> {
         match decision {
             Decision::Peek => self.authority.send(Step::Peek)?,
-            Decision::Wait { host, pid, committed_at, until: _ } => {
+            // It is decided once a second.
+            Decision::Wait { again: true, .. } => {}
+            Decision::Wait { host, pid, committed_at, .. } => {
                 let age = committed_at.map_or("never".to_owned(), |at| {
                     format!("{:.1} s ago", (clock::now_millis() - at).max(0) as f64 / 1000.0)
                 });
                 tracing::warn!(
-                    "process {pid} on {host} owns this pipeline; last commit {age}: waiting for it to stop (--takeover does not wait)"
+                    "process {pid} on {host} owns this pipeline; last commit {age}: waiting until it has stopped, or none came \
+                     for three intervals, at least 10 s (--takeover does not wait)"
                 );
             }
             Decision::Fence { ids } => self.authority.send(Step::Fence(ids))?,

@@ -184,6 +184,11 @@ impl SnapshotStore {
         self.storage.place(&named(epoch, token, MANIFEST))
     }
 
+    /// What the folder of a snapshot is called in messages.
+    pub(super) fn place_of(&self, snapshot: &SnapshotRef) -> PathBuf {
+        self.storage.place(&snapshot.id())
+    }
+
     fn folders(&self) -> Result<Vec<(Epoch, Token)>, Error> {
         let entries = self.storage.list("")?;
         Ok(entries.iter().filter(|entry| entry.bytes.is_none()).filter_map(|entry| parse_id(&entry.name)).collect())

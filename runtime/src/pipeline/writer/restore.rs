@@ -17,7 +17,7 @@ use crate::pipeline::job::{Checked, Job};
 use crate::pipeline::renames;
 use crate::pipeline::savepoint;
 use crate::pipeline::snapshot_store::Snapshot;
-use crate::state::{Database, KeyedState, Kind, Live, Restoring, StateSpec};
+use crate::state::{Database, Error, KeyedState, Kind, Live, Restoring, StateSpec};
 
 /// How a node's timers are called among its states. No declared state can have this name.
 pub(in crate::pipeline) const TIMERS: &str = "@timers";
@@ -51,7 +51,12 @@ impl Restored {
 
 /// A snapshot of this pipeline whose manifest and files are whole.
 pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Failure> {
-    let mut loaded = job.store.load(snapshot).map_err(|e| failure(&e))?;
+    let mut loaded = job.store.load(snapshot).map_err(|e| match e {
+        Error::Damaged { .. } | Error::Missing { .. } => {
+            Failure { class: Class::Halt, why: format!("{}; {}", e.sentence(), way_back(job, snapshot)) }
+        }
+        e => failure(&e),
+    })?;
     fn halt<T>(why: String) -> Result<T, Failure> {
         Err(Failure { class: Class::Halt, why })
     }
@@ -77,6 +82,23 @@ pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Fail
     renames::apply(&mut loaded.manifest, job.pipeline()).or_else(halt)?;
     state_ids(&job.checked, Some(&loaded.manifest))?;
     Ok(loaded)
+}
+
+/// What to do about a snapshot that is not whole.
+fn way_back(job: &Job, damaged: &SnapshotRef) -> String {
+    let older = job.store.list().unwrap_or_default().into_iter().find(|it| {
+        let is_whole = it.manifest.as_ref().is_ok_and(|manifest| job.store.damage(manifest).is_empty());
+        it.committed && it.snapshot.epoch < damaged.epoch && is_whole
+    });
+    match older.map(|older| (older.snapshot.id(), job.store.place_of(&older.snapshot))) {
+        Some((id, place)) => format!(
+            "checkpoint {id} before it is whole: `--from {} --rewind` goes back to it, and emits what came since a second time",
+            place.display()
+        ),
+        None => "no checkpoint before it is whole: what is left is a copy of the file, a savepoint (--from DIR --rewind), or to \
+                 begin anew (--from empty --rewind)"
+            .to_owned(),
+    }
 }
 
 /// Loads a snapshot, or makes an empty database. The positions and working sets that it gives are those of one barrier.

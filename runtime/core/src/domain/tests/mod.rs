@@ -165,7 +165,8 @@ impl Script {
 fn show(decision: &Decision) -> String {
     match decision {
         Decision::Peek => "peek".to_owned(),
-        Decision::Wait { host, until, .. } => format!("wait for {host} until {until:?}"),
+        Decision::Wait { host, until, again: false, .. } => format!("wait for {host} until {until:?}"),
+        Decision::Wait { host, until, again: true, .. } => format!("wait on for {host} until {until:?}"),
         Decision::Fence { ids } => format!("fence {}", ids.join("+")),
         Decision::Claim(claim) => format!("claim {}", claim.nonce),
         Decision::Resolve { nonce } => format!("resolve {nonce}"),

@@ -23,7 +23,7 @@ fn a_silent_owner_is_waited_for_and_then_fenced() {
     for second in 1..15 {
         assert_eq!(script.tick(), "peek");
         assert_eq!(script.now, Duration::from_secs(second));
-        assert_eq!(script.on(seen()), "wait for elsewhere until 15s");
+        assert_eq!(script.on(seen()), "wait on for elsewhere until 15s");
     }
     assert_eq!(script.tick(), "peek");
     assert_eq!(script.on(seen()), "fence id.a");
@@ -119,10 +119,9 @@ fn commits_of_another_lineage_are_refused_before_anything_is_fenced() {
     let foreign = || Some(Claim { lineage: "theirs".to_owned(), ..claim("p0.0.1") });
     let gone = Fact::Peeked { claim: foreign(), commit: None, owner_gone: true };
     assert_eq!(peeking(settings()).on(gone), "exit Halt");
-    assert_eq!(peeking(Settings { takeover: true, ..settings() }).on(peeked(foreign(), None)), "exit Halt");
-    // One that may live is looked at first: that it lives is the better answer.
+    // One that may live is looked at first: that it lives is the better answer, also to who would take over.
     let waiting = || {
-        let mut script = peeking(settings());
+        let mut script = peeking(Settings { takeover: true, ..settings() });
         assert_eq!(script.on(peeked(foreign(), Some(checkpoint(5, 3)))), "wait for elsewhere until 10s");
         script.now = Duration::from_secs(10);
         assert_eq!(script.on(Fact::Tick), "peek");

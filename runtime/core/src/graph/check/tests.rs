@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::sample::{kafka, pipeline};
 use super::super::spec::*;
 use super::check;
+use crate::restart::Strategy;
 
 /// The faults as `path: message`, sorted.
 fn faults(pipeline: &Pipeline) -> Vec<String> {
@@ -98,6 +99,23 @@ fn a_pause_is_not_over_the_interval() {
     assert_eq!(faults(&line), [""; 0]);
     line.checkpoint.min_pause += Duration::from_millis(1);
     let expected = "checkpoint.min_pause: `min_pause` of 1001ms is over `interval` of 1s: no checkpoint would come at its interval";
+    assert_eq!(faults(&line), [expected]);
+}
+
+#[test]
+fn the_first_wait_is_not_over_the_longest() {
+    let mut line = line();
+    let strategy = |delay| Strategy::Exponential {
+        delay,
+        max_delay: Duration::from_secs(1),
+        multiplier: 2,
+        reset_after: Duration::from_secs(60),
+    };
+    line.restart = strategy(Duration::from_secs(1));
+    assert_eq!(faults(&line), [""; 0]);
+    line.restart = strategy(Duration::from_millis(1001));
+    let expected =
+        "restart.max_delay: `delay` of 1001ms is over `max_delay` of 1s: the first wait would be the longest";
     assert_eq!(faults(&line), [expected]);
 }
 

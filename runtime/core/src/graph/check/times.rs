@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::super::fault::Fault;
 use super::super::spec::{Pipeline, SinkKind};
+use crate::restart::Strategy;
 
 /// Limits that must hold together.
 pub(super) fn fit(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
     checkpoint(pipeline, faults);
+    restart(pipeline, faults);
     transactions(pipeline, faults);
     watermarks(pipeline, faults);
 }
@@ -39,6 +41,18 @@ fn checkpoint(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
     if checkpoint.retain == 0 {
         let fault = Fault::error("weir::config::zero", "checkpoint.retain", "at least one snapshot must be kept");
         faults.push(fault.help("write retain = 1 or more; the default is 3"));
+    }
+}
+
+/// The first wait is within the longest one, where waits grow.
+fn restart(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
+    let Strategy::Exponential { delay, max_delay, .. } = pipeline.restart else { return };
+    if delay > max_delay {
+        let (delay, max_delay) = (text(delay), text(max_delay));
+        let message =
+            format!("`delay` of {delay} is over `max_delay` of {max_delay}: the first wait would be the longest");
+        let help = format!("write delay = \"{max_delay}\" or less, or max_delay = \"{delay}\" or more");
+        faults.push(Fault::error("weir::config::max_delay", "restart.max_delay", message).help(help));
     }
 }
 
