@@ -3,7 +3,9 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use sha2::{Digest, Sha256};
 use weir_core::checkpoint::manifest::{FileRef, StateFiles};
@@ -21,6 +23,8 @@ const STATE_FILE: &str = "state file";
 
 /// Bytes of a stored file that are read at a time.
 const PIECE: u64 = 1 << 20;
+/// Threads that check the files of a snapshot beside each other.
+const VERIFIERS: usize = 2;
 
 /// The name of a state file in its store.
 pub fn stored_name(file: &FileRef) -> String {
@@ -134,8 +138,31 @@ impl VerifiedFiles {
 
 /// Checks every file of a snapshot, before anything is restored from one of them. Changes nothing.
 pub fn verify(storage: &dyn Storage, files: &StateFiles) -> Result<VerifiedFiles, Error> {
-    for file in files.base.values().chain(&files.deltas) {
-        verify_file(storage, file)?;
+    let all: Vec<&FileRef> = files.base.values().chain(&files.deltas).collect();
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None::<(usize, Error)>));
+    let check = || {
+        while let at = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(file) = all.get(at)
+        {
+            if let Err(error) = verify_file(storage, file) {
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                // Of several the first one is told, whoever came to it.
+                if failed.as_ref().is_none_or(|(before, _)| at < *before) {
+                    *failed = Some((at, error));
+                }
+                return;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..VERIFIERS.min(all.len()) {
+            // Without a thread more it takes longer.
+            let _ = thread::Builder::new().name("verify".to_owned()).spawn_scoped(scope, check);
+        }
+        check();
+    });
+    if let Some((_, error)) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
     }
     if let Some(name) = files.base.keys().find(|name| name.contains('/') || name.starts_with('.')) {
         return Err(Error::Damaged {

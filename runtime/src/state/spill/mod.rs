@@ -223,7 +223,9 @@ impl KeyedState {
         let found = live.get(&wanted[..used], |at, value| self.load(&wanted[at], value));
         spill.wanted = wanted;
         found?;
-        maps.iter().try_for_each(|prefix| live.scan(prefix, |key, value| self.load(key, value)))
+        maps.sort_unstable();
+        maps.dedup();
+        live.scan(&maps, |key, value| self.load(key, value))
     }
 }
 
