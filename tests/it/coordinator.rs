@@ -239,7 +239,7 @@ fn deleting_any_checkpoint_never_hurts_another_and_the_newest_commit_stays() {
     for (refused, says) in [
         (&known[0], "checkpoint 7-1 is the newest commit, which the next start restores"),
         (&"9-1".to_owned(), "there is no committed checkpoint 9-1"),
-        (&"../x".to_owned(), "there is no committed checkpoint ../x"),
+        (&"../x".to_owned(), "there is no checkpoint \"../x\": an id is EPOCH-TOKEN"),
     ] {
         let refused = checkpoint(&place, "rm", &[refused]).expect(Exit::Code(6));
         assert!(refused.stderr.contains(says), "{refused}");
