@@ -66,10 +66,7 @@ impl Watched {
                 let view = manager.get(name)?;
                 let handles = manager.handles();
                 let handle = handles.into_iter().find(|(known, _)| known.as_str() == name).map(|(_, handle)| handle);
-                handle.ok_or_else(|| {
-                    let detail = format!("pipeline `{name}` does not run, it is {}", view.state.as_str());
-                    Problem::new(Code::PipelineNotRunning, detail)
-                })
+                handle.ok_or_else(|| not_running(name, view.state))
             }
         }
     }
@@ -172,9 +169,7 @@ impl Watched {
     /// What has stopped can be stopped again; a drain or a cancel of it would claim what did not happen.
     fn check_started(&self, name: &str) -> Result<(), Problem> {
         match self.view(name)?.state {
-            State::Stopped => {
-                Err(Problem::new(Code::PipelineNotRunning, format!("pipeline `{name}` does not run, it is stopped")))
-            }
+            state @ State::Stopped => Err(not_running(name, state)),
             _ => Ok(()),
         }
     }
@@ -208,6 +203,10 @@ fn view(running: &Running) -> View {
         restarts: facts.restarts,
         problem: facts.problem.clone(),
     })
+}
+
+fn not_running(name: &str, state: State) -> Problem {
+    Problem::new(Code::PipelineNotRunning, format!("pipeline `{name}` does not run, it is {}", state.as_str()))
 }
 
 fn stays(why: Stays) -> Problem {

@@ -80,12 +80,18 @@ impl Handle {
     /// Asks for a checkpoint, a savepoint, or a savepoint and the end. The receiver hears what came of it; that it is gone
     /// without a word means that it came to nothing.
     pub fn ask(&self, wish: Wish) -> Receiver<Answer> {
+        self.ask_behind(wish, || {})
+    }
+
+    /// The same, with something to be done first, but not for a wish that is refused.
+    fn ask_behind(&self, wish: Wish, first: impl FnOnce()) -> Receiver<Answer> {
         if let Err(why) = wish.check() {
             let (answer, receiver) = sync_channel(1);
             // There is room for one.
             let _ = answer.send(Err(why));
             return receiver;
         }
+        first();
         let answer = self.wishes.ask(wish);
         self.wake();
         answer
@@ -101,12 +107,7 @@ impl Handle {
 
     /// A savepoint and the end, behind the end of time as [`Handle::drain`] has it.
     pub fn drain_with_savepoint(&self, to: Option<PathBuf>) -> Receiver<Answer> {
-        let wish = Wish::StopWithSavepoint { to };
-        // What is refused drains nothing.
-        if wish.check().is_ok() {
-            self.wishes.drain();
-        }
-        self.ask(wish)
+        self.ask_behind(Wish::StopWithSavepoint { to }, || self.wishes.drain())
     }
 
     /// Its checkpoints, wherever they lie.

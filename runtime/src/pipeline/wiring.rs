@@ -43,9 +43,12 @@ fn first_shards(plan: &Plan, shards: usize) -> BTreeMap<VertexId, usize> {
     let (mut first_shards, mut next) = (BTreeMap::new(), 0);
     for chain in &plan.chains {
         let parallelism = plan.vertex(chain.members[0]).parallelism as usize;
-        let is_narrow = parallelism < shards;
-        first_shards.extend(chain.members.iter().map(|member| (*member, if is_narrow { next % shards } else { 0 })));
-        next += if is_narrow { parallelism } else { 0 };
+        let mut first = 0;
+        if parallelism < shards {
+            first = next % shards;
+            next += parallelism;
+        }
+        first_shards.extend(chain.members.iter().map(|member| (*member, first)));
     }
     first_shards
 }

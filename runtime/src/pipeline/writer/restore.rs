@@ -87,8 +87,9 @@ pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Fail
 /// What to do about a snapshot that is not whole.
 fn way_back(job: &Job, damaged: &SnapshotRef) -> String {
     let older = job.store.list().unwrap_or_default().into_iter().find(|it| {
-        let is_whole = it.manifest.as_ref().is_ok_and(|manifest| job.store.damage(manifest).is_empty());
-        it.committed && it.snapshot.epoch < damaged.epoch && is_whole
+        // Order: the last question reads every file.
+        let is_older = it.committed && it.snapshot.epoch < damaged.epoch;
+        is_older && it.manifest.as_ref().is_ok_and(|manifest| job.store.damage(manifest).is_empty())
     });
     match older.map(|older| (older.snapshot.id(), job.store.place_of(&older.snapshot))) {
         Some((id, place)) => format!(
