@@ -37,6 +37,9 @@ pub const POINTS: &[&str] = &[
     "upload.tmp_written",
     "upload.renamed",
     "deploy.switched",
+    "audit.noted",
+    "revision.written",
+    "wish.kept",
 ];
 
 /// Where to crash, as `WEIR_CRASH` says.

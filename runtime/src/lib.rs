@@ -1,7 +1,8 @@
 //! Everything of weir that touches the world. Imports point one way: `storage` ← `state`, `connector` ← `guest` ←
-//! `dataflow` ← `pipeline` ← `api` ← `cli`; `settings`, `clock`, `crash`, `durable`, `hex` and `lock` stand below all
+//! `dataflow` ← `pipeline` ← `api` ← `cli`; `access` stands beside them, `settings`, `clock`, `crash`, `durable`, `hex` and `lock` stand below all
 //! of them. `tests/it/tidy.rs` checks it.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod clock;

@@ -16,15 +16,16 @@ const NOTHING_OF_OURS: &[&str] = &["clock", "crash", "durable", "hex", "lock"];
 
 /// For each other module of `runtime/src` those that it may import beside the core and the leaves.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("access", &[]),
     ("storage", &[]),
     ("state", &["storage"]),
     ("connector", &[]),
     ("guest", &["state"]),
-    ("registry", &["guest"]),
+    ("registry", &["access", "guest"]),
     ("dataflow", &["state", "connector", "guest"]),
-    ("pipeline", &["storage", "state", "connector", "guest", "registry", "dataflow"]),
+    ("pipeline", &["access", "storage", "state", "connector", "guest", "registry", "dataflow"]),
     // Never past pipeline and registry.
-    ("api", &["registry", "pipeline"]),
+    ("api", &["access", "registry", "pipeline"]),
     ("cli", &["state", "connector", "guest", "registry", "dataflow", "pipeline", "api"]),
 ];
 

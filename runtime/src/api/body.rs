@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequest, Path, Request};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequest, Path, Query, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use weir_core::ids::Name;
 
 use super::problem::{Code, Problem};
@@ -36,12 +37,8 @@ pub(super) fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<
 
 /// The body; its route carries the same limit as a layer.
 pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(Code::TooLarge, format!("the limit is {bytes_max} bytes"));
-    let length =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_large());
-    }
+    let too_large = || too_large(bytes_max);
+    announced(&request, bytes_max)?;
     match tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
@@ -52,24 +49,85 @@ pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Pr
     }
 }
 
+/// Refuses what says itself that it is too large, before any of it came.
+fn announced(request: &Request, bytes_max: usize) -> Result<(), Problem> {
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > bytes_max as u64) { Err(too_large(bytes_max)) } else { Ok(()) }
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(Code::TooLarge, format!("the limit is {bytes_max} bytes"))
+}
+
 /// What a request asks for in JSON; no body asks for nothing special.
 pub(super) async fn options<T: DeserializeOwned + Default>(request: Request) -> Result<T, Problem> {
     let bytes = read(request, OPTIONS_BYTES_MAX).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(T::default());
     }
-    serde_json::from_slice(&bytes)
+    parsed(&bytes)
+}
+
+/// What a request must say in JSON.
+pub(super) async fn must<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    parsed(&read(request, OPTIONS_BYTES_MAX).await?)
+}
+
+fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes)
         .map_err(|e| Problem::new(Code::BadRequest, format!("the body is not understood: {e}")))
 }
 
 /// An answer in JSON. It ends with a newline: on a terminal the next answer begins on a line of its own.
-pub(super) fn json(value: &Value) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
+pub(super) fn json<T: Serialize>(value: &T) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], format!("{text}\n")).into_response(),
+        Err(e) => Problem::internal(format!("an answer cannot be written as JSON: {e}")).into_response(),
+    }
 }
 
 /// A path's variables.
 pub(super) fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
     path.map(|Path(found)| found).map_err(|rejection| Problem::new(Code::BadRequest, rejection.body_text()))
+}
+
+/// What stands behind the `?`.
+pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    query.map(|Query(found)| found).map_err(|rejection| Problem::new(Code::BadRequest, rejection.body_text()))
+}
+
+/// Hands a body on piece by piece, as it comes, within the time that one has. `take` may wait for a disk; it keeps nothing for
+/// good, since a body that breaks off ends for it as a whole one does.
+pub(super) async fn stream<R: Send + 'static>(
+    request: Request,
+    bytes_max: usize,
+    take: impl FnOnce(tokio::sync::mpsc::Receiver<Bytes>) -> Result<R, Problem> + Send + 'static,
+) -> Result<R, Problem> {
+    announced(&request, bytes_max)?;
+    // A few pieces: who sends waits for the disk.
+    let (sender, receiver) = tokio::sync::mpsc::channel(8);
+    let taken = tokio::task::spawn_blocking(move || take(receiver));
+    let sent = tokio::time::timeout(BODY_TIME_MAX, async {
+        let mut body = request.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| Problem::new(Code::BadRequest, format!("the body broke off: {e}")))?;
+            // Whoever takes nothing more has said why.
+            if let Ok(bytes) = frame.into_data()
+                && sender.send(bytes).await.is_err()
+            {
+                break;
+            }
+        }
+        Ok(())
+    });
+    let sent = sent.await.unwrap_or_else(|_| {
+        Err(Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs())))
+    });
+    drop(sender);
+    // What was cut off is dropped with what `take` made of it, and nothing of it was kept.
+    sent?;
+    taken.await.unwrap_or_else(|e| Err(Problem::internal(format!("an upload ended without an answer: {e}"))))
 }
 
 /// A name by the one rule.

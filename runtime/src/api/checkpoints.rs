@@ -4,15 +4,17 @@
 use std::path::PathBuf;
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::body;
+use super::page::{Page, Paging};
 use super::problem::{Code, Problem, blocking};
+use super::refusals::{Always, Changing, Named, Taking};
 use super::shown;
 use super::watched::Watched;
 use crate::pipeline::checkpoints::Error;
@@ -28,31 +30,64 @@ pub(super) fn routes(watched: Watched) -> Router {
         .with_state(watched)
 }
 
+/// A checkpoint in a list.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "stands in the documentation only")]
+pub(super) struct Checkpoint {
+    /// The epoch and the token of its writer.
+    id: String,
+    epoch: u64,
+    /// RFC 3339; null for one that was not committed.
+    completed_at: Option<String>,
+    bytes: Option<u64>,
+    /// `checkpoint`, `savepoint`, `final`, `rewind` or `reset`.
+    kind: String,
+}
+
 type Name = Result<Path<String>, PathRejection>;
+type Paged = Result<Query<Paging>, QueryRejection>;
 type OneOf = Result<Path<(String, String)>, PathRejection>;
 
-async fn list(State(watched): State<Watched>, path: Name) -> Result<Response, Problem> {
-    let name = body::path(path)?;
+/// List the committed checkpoints of a pipeline
+///
+/// Newest first.
+#[utoipa::path(get, path = "/api/v1/pipelines/{name}/checkpoints", operation_id = "listCheckpoints", tag = "checkpoints",
+    params(("name" = String, Path, description = "The pipeline"), Paging),
+    responses((status = 200, body = Page<Checkpoint>), Always, Named))]
+pub(super) async fn list(State(watched): State<Watched>, path: Name, asked: Paged) -> Result<Response, Problem> {
+    let (name, paging) = (body::path(path)?, body::query(asked)?);
     let items = blocking(move || {
         let listed = watched.checkpoints(&name)?.list();
         let (found, _) = listed.map_err(|e| Problem::new(Code::Damaged, e.to_string()))?;
         Ok::<_, Problem>(found.iter().map(shown::summary).collect::<Vec<_>>())
     })
     .await?;
-    Ok(body::json(&json!({"items": items, "next": null})))
+    Ok(body::json(&paging.cut(items, |it: &Value| it["id"].to_string())?))
 }
 
-async fn history(State(watched): State<Watched>, path: Name) -> Result<Response, Problem> {
-    let name = body::path(path)?;
+/// See how the newest checkpoints were made
+///
+/// Newest first, failed ones and the one under way too.
+#[utoipa::path(get, path = "/api/v1/pipelines/{name}/checkpoints/history", operation_id = "listCheckpointHistory", tag = "checkpoints",
+    params(("name" = String, Path, description = "The pipeline"), Paging),
+    responses((status = 200, body = Page<Object>), Always, Named))]
+pub(super) async fn history(State(watched): State<Watched>, path: Name, asked: Paged) -> Result<Response, Problem> {
+    let (name, paging) = (body::path(path)?, body::query(asked)?);
     let items: Vec<Value> = blocking(move || {
         let known = watched.history(&name)?;
         Ok::<_, Problem>(known.newest_first().map(shown::statistics).collect())
     })
     .await?;
-    Ok(body::json(&json!({"items": items, "next": null})))
+    Ok(body::json(&paging.cut(items, |it: &Value| it["id"].to_string())?))
 }
 
-async fn one(State(watched): State<Watched>, path: OneOf) -> Result<Response, Problem> {
+/// Look a checkpoint up
+///
+/// What it holds, and how it was made in each subtask.
+#[utoipa::path(get, path = "/api/v1/pipelines/{name}/checkpoints/{id}", operation_id = "getCheckpoint", tag = "checkpoints",
+    params(("name" = String, Path, description = "The pipeline"), ("id" = String, Path, description = "`EPOCH-TOKEN`")),
+    responses((status = 200, body = Object), Always, Named))]
+pub(super) async fn one(State(watched): State<Watched>, path: OneOf) -> Result<Response, Problem> {
     let (name, id) = body::path(path)?;
     let found = blocking(move || {
         let history = watched.history(&name)?;
@@ -68,29 +103,44 @@ async fn one(State(watched): State<Watched>, path: OneOf) -> Result<Response, Pr
     Ok(body::json(&found))
 }
 
-async fn remove(State(watched): State<Watched>, path: OneOf) -> Result<StatusCode, Problem> {
+/// Delete a checkpoint
+///
+/// Not the newest commit, which the next start restores.
+#[utoipa::path(delete, path = "/api/v1/pipelines/{name}/checkpoints/{id}", operation_id = "deleteCheckpoint", tag = "checkpoints",
+    params(("name" = String, Path, description = "The pipeline"), ("id" = String, Path, description = "`EPOCH-TOKEN`")),
+    responses((status = 204, description = "It is gone"), Always, Named, Changing))]
+pub(super) async fn remove(State(watched): State<Watched>, path: OneOf) -> Result<StatusCode, Problem> {
     let (name, id) = body::path(path)?;
     blocking(move || watched.remove_checkpoint(&name, &id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+/// What to make.
+#[derive(Debug, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Asked {
+pub(super) struct Asked {
     kind: Kind,
+    /// For a savepoint: an absolute path of the server's machine, into which a folder of its own comes.
+    #[schema(value_type = Option<String>)]
     to: Option<PathBuf>,
+    /// Do not wait for it.
     detach: bool,
 }
 
-#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
+#[derive(Debug, Default, Clone, Copy, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Kind {
+pub(super) enum Kind {
     #[default]
     Checkpoint,
     Savepoint,
 }
 
-async fn make(State(watched): State<Watched>, path: Name, request: Request) -> Result<Response, Problem> {
+/// Make a checkpoint or a savepoint now
+#[utoipa::path(post, path = "/api/v1/pipelines/{name}/checkpoints", operation_id = "makeCheckpoint", tag = "checkpoints",
+    params(("name" = String, Path, description = "The pipeline")),
+    request_body(content = Option<Asked>, content_type = "application/json"),
+    responses((status = 201, body = Object, description = "It is committed, and copied if it is a savepoint"), (status = 202, body = Object, description = "It is asked for"), Always, Named, Changing, Taking))]
+pub(super) async fn make(State(watched): State<Watched>, path: Name, request: Request) -> Result<Response, Problem> {
     let name = body::path(path)?;
     let Asked { kind, to, detach } = body::options(request).await?;
     let wish = match (kind, to) {

@@ -1,13 +1,19 @@
 //! Connections: how many there are at once, and how long one may take to say what it wants. Whoever sends nothing, or a
 //! byte now and then, loses its place. Knows no route; the time for a body is `body`'s.
 
+use std::any::Any;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
 use axum::serve::Listener;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Semaphore, watch};
@@ -24,11 +30,17 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, mut end: 
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         // Accepting tries again by itself after a failure, for want of file descriptors for example.
-        let (stream, _) = tokio::select! {
+        let (stream, from) = tokio::select! {
             accepted = listener.accept() => accepted,
             () = over(&mut end) => break,
         };
-        let service = TowerToHyperService::new(routes.clone());
+        let (from, routes) = ((&from as &dyn Any).downcast_ref::<SocketAddr>().copied(), routes.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(from) = from {
+                request.extensions_mut().insert(ConnectInfo(from));
+            }
+            TowerToHyperService::new(routes.clone()).call(request)
+        });
         let mut end = end.clone();
         tokio::spawn(async move {
             let mut http = http1::Builder::new();

@@ -1,31 +1,44 @@
 //! HTTP: routes, one file per resource, and the control socket that speaks them too. Never reaches past `pipeline` and
 //! `registry`.
+#![allow(unused_qualifications, reason = "what the attributes of utoipa expand to")]
 
+mod actions;
 mod auth;
 mod body;
 mod checkpoints;
+mod codes;
 mod connections;
+mod later;
 pub mod metrics;
+mod openapi;
+mod operations;
 mod operators;
+mod page;
 mod pipelines;
+mod plan;
 pub mod probes;
 mod problem;
+mod rate;
+mod refusals;
+mod request_id;
+mod revisions;
 mod server;
 pub mod shown;
 mod socket;
-mod token;
+mod tokens;
 mod watched;
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
 use axum::extract::Request;
+use axum::response::IntoResponse;
 use axum::{Router, middleware};
 use tokio::sync::watch;
 
 use self::auth::Guard;
 use self::problem::{Code, Problem};
-use self::token::Token;
+use crate::access::secret_file::Token;
 
 pub use server::{Server, StartError};
 pub use socket::Opened;
@@ -43,8 +56,8 @@ pub fn serve_pipeline(listener: TcpListener, running: Running) -> std::io::Resul
     let (token, _) =
         Token::open(&path).map_err(|e| std::io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
     let is_loopback = listener.local_addr()?.ip().is_loopback();
-    let guard = Guard { token, is_loopback, is_reading_open: true };
-    spawn(listener, guard.before(routes(Watched::One(running))))
+    let guard = Guard { admin: token, tokens: None, is_loopback, is_reading_open: true, rates: Default::default() };
+    spawn(listener, guard.before(routes(Watched::One(running)).merge(openapi::routes())))
 }
 
 /// Serves one pipeline on the control socket in its state folder.
@@ -68,9 +81,21 @@ fn routes(watched: Watched) -> Router {
         })
 }
 
+/// What surrounds all routes, outermost last: a panic is an answer too, a problem says which request it answers, and every
+/// request has an id.
+fn around(routes: Router) -> Router {
+    let panicked = |_: Box<dyn std::any::Any + Send>| {
+        Problem::internal("a request ran into a bug of weir".to_owned()).into_response()
+    };
+    routes
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(problem::name_the_request))
+        .layer(middleware::from_fn(request_id::give))
+}
+
 impl Guard {
     fn before(self, routes: Router) -> Router {
-        routes.layer(middleware::from_fn_with_state(std::sync::Arc::new(self), auth::check))
+        around(routes.layer(middleware::from_fn_with_state(std::sync::Arc::new(self), auth::check)))
     }
 }
 

@@ -1,116 +1,259 @@
-//! `/api/v1/operators`: upload once, list, look up. What is refused was never started, and nothing of it is kept.
+//! `/api/v1/operators`: upload once, list, look up, delete, and look at without keeping. What is refused was never started, and
+//! nothing of it is kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
-use serde_json::{Value, json};
+use axum::routing::{get, post, put};
+use base64::Engine as _;
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::Semaphore;
-use weir_core::ids::Name;
+use tokio::sync::mpsc::Receiver;
+use utoipa::ToSchema;
 
+use super::auth::By;
 use super::body;
+use super::page::{Page, Paging};
 use super::problem::{Code, Problem, blocking};
-use crate::clock;
-use crate::registry::{COMPONENT_BYTES_MAX, Registry, Version};
+use super::refusals::{Always, Changing, Named, Taking};
+use crate::access::audit::Audit;
+use crate::pipeline::Manager;
+use crate::registry::{self, COMPONENT_BYTES_MAX, Inspection, Received, Registry};
+use crate::{clock, hex};
 
 /// Each may hold a whole component and the compiler's memory.
 const UPLOADS_AT_ONCE: usize = 4;
 
 #[derive(Clone)]
-struct Operators {
+pub(super) struct Operators {
     registry: Arc<Registry>,
+    audit: Arc<Audit>,
+    manager: Manager,
     uploads: Arc<Semaphore>,
 }
 
 /// The routes.
-pub(super) fn routes(registry: Arc<Registry>) -> Router {
-    let upload = put(upload).layer(DefaultBodyLimit::max(COMPONENT_BYTES_MAX)).get(one);
+pub(super) fn routes(registry: Arc<Registry>, audit: Arc<Audit>, manager: Manager) -> Router {
+    // What streams is counted where it is taken.
+    let upload = put(upload).layer(DefaultBodyLimit::disable()).get(one).delete(delete);
     Router::new()
         .route("/api/v1/operators", get(operators))
+        .route("/api/v1/operators:validate", post(validate).layer(DefaultBodyLimit::disable()))
         .route("/api/v1/operators/{name}/versions", get(versions))
         .route("/api/v1/operators/{name}/versions/{version}", upload)
-        .with_state(Operators { registry, uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) })
+        .with_state(Operators { registry, audit, manager, uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) })
 }
 
-async fn upload(
-    State(operators): State<Operators>,
-    path: Result<Path<(String, String)>, PathRejection>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (name, version) = body::path(path)?;
-    let name = body::name(&name)?;
-    body::media_type(request.headers(), &["application/wasm"])?;
-    let Ok(_turn) = operators.uploads.acquire().await else {
-        return Err(Problem::internal("the queue of uploads is closed".to_owned()));
-    };
-    let bytes = body::read(request, COMPONENT_BYTES_MAX).await?;
-    let called = name.clone();
-    let uploaded = blocking(move || operators.registry.put(&name, &version, &bytes)).await?;
-    let status = if uploaded.created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut answer = record(&uploaded.version);
-    answer["inspection"] = json!(uploaded.inspection);
-    answer["warnings"] = json!(other_name(&called, &uploaded.inspection.name));
-    Ok((status, [(header::ETAG, etag(&uploaded.version))], body::json(&answer)).into_response())
+/// An operator and its versions.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Operator {
+    name: String,
+    /// As semver orders them.
+    versions: Vec<String>,
 }
 
-/// Whoever reads a message of this operator looks for it under the name that it has there.
-fn other_name(called: &Name, own: &str) -> Vec<String> {
-    if called.as_str() == own {
-        return Vec::new();
+/// A version of an operator. It never changes.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Version {
+    name: String,
+    /// Semver, in full.
+    version: String,
+    /// sha256 of its bytes, lower-case hex; the `ETag` too.
+    sha256: String,
+    bytes: usize,
+    /// RFC 3339.
+    uploaded_at: String,
+    /// The token that it came with.
+    by: String,
+    /// How long it took to compile it and to ask it what it is.
+    checked_in_ms: u64,
+    /// What somebody should know who uses it.
+    warnings: Vec<String>,
+    /// What `weir inspect` says of it.
+    #[schema(value_type = Object)]
+    inspection: Value,
+}
+
+impl From<registry::Version> for Version {
+    fn from(it: registry::Version) -> Version {
+        let uploaded_at = clock::rfc3339(it.uploaded_at);
+        let registry::Version { name, version, sha256, bytes, by, checked_in_ms, warnings, inspection, .. } = it;
+        Version { name, version, sha256, bytes, uploaded_at, by, checked_in_ms, warnings, inspection }
     }
-    let warning = format!("the component calls itself `{own}`: messages name it so, pipelines name it `{called}`");
-    tracing::warn!("{warning}");
-    vec![warning]
 }
 
-async fn operators(State(operators): State<Operators>) -> Result<Response, Problem> {
+/// What a component is, that was looked at and not kept.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Validated {
+    /// What `weir inspect` says of it.
+    #[schema(value_type = Object)]
+    inspection: Inspection,
+}
+
+type Named2 = Result<Path<(String, String)>, PathRejection>;
+type Asked = Result<Query<Paging>, QueryRejection>;
+
+/// List operators
+#[utoipa::path(get, path = "/api/v1/operators", operation_id = "listOperators", tag = "operators", params(Paging),
+    responses((status = 200, body = Page<Operator>), Always))]
+pub(super) async fn operators(State(operators): State<Operators>, asked: Asked) -> Result<Response, Problem> {
+    let paging = body::query(asked)?;
     let all = blocking(move || Ok::<_, Problem>(operators.registry.list(None))).await?;
     let mut by_name: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for version in all {
         by_name.entry(version.name).or_default().push(version.version);
     }
-    let items: Vec<Value> =
-        by_name.into_iter().map(|(name, versions)| json!({"name": name, "versions": versions})).collect();
-    Ok(body::json(&json!({"items": items, "next": null})))
+    let items = by_name.into_iter().map(|(name, versions)| Operator { name, versions });
+    Ok(body::json(&paging.cut(items, |it| it.name.clone())?))
 }
 
-async fn versions(
+/// List the versions of an operator
+#[utoipa::path(get, path = "/api/v1/operators/{name}/versions", operation_id = "listVersions", tag = "operators",
+    params(("name" = String, Path, description = "The operator"), Paging),
+    responses((status = 200, body = Page<Version>), Always, Named))]
+pub(super) async fn versions(
     State(operators): State<Operators>,
     path: Result<Path<String>, PathRejection>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let name = body::path(path)?;
-    let asked = name.clone();
-    let versions = blocking(move || Ok::<_, Problem>(operators.registry.list(Some(&asked)))).await?;
+    let (name, paging) = (body::path(path)?, body::query(asked)?);
+    let wanted = name.clone();
+    let versions = blocking(move || Ok::<_, Problem>(operators.registry.list(Some(&wanted)))).await?;
     if versions.is_empty() {
         return Err(Problem::new(Code::UnknownOperator, format!("there is no operator {name}")));
     }
-    Ok(body::json(&json!({"items": versions.iter().map(record).collect::<Vec<_>>(), "next": null})))
+    Ok(body::json(&paging.cut(versions.into_iter().map(Version::from), |it| it.version.clone())?))
 }
 
-async fn one(
-    State(operators): State<Operators>,
-    path: Result<Path<(String, String)>, PathRejection>,
-) -> Result<Response, Problem> {
+/// Look a version up
+///
+/// A version may be shortened: `1`, `1.2` is the newest that it means.
+#[utoipa::path(get, path = "/api/v1/operators/{name}/versions/{version}", operation_id = "getVersion", tag = "operators",
+    params(("name" = String, Path, description = "The operator"), ("version" = String, Path, description = "Semver, or its beginning")),
+    responses((status = 200, body = Version), Always, Named))]
+pub(super) async fn one(State(operators): State<Operators>, path: Named2) -> Result<Response, Problem> {
     let (name, version) = body::path(path)?;
     let found = blocking(move || operators.registry.get(&name, &version)).await?;
-    Ok(([(header::ETAG, etag(&found))], body::json(&record(&found))).into_response())
+    Ok(answer(StatusCode::OK, found))
 }
 
-fn etag(version: &Version) -> String {
-    format!("\"{}\"", version.sha256)
+/// Upload a version
+///
+/// The same bytes again are 200 and change nothing; other bytes for a version that exists are 409. The component is checked,
+/// compiled under limits, and asked what it is, before anything is kept.
+#[utoipa::path(put, path = "/api/v1/operators/{name}/versions/{version}", operation_id = "putVersion", tag = "operators",
+    params(("name" = String, Path, description = "The operator"), ("version" = String, Path, description = "Semver, in full"),
+        ("Content-Digest" = Option<String>, Header, description = "RFC 9530: `sha-256=:BASE64:`; what arrives must have it")),
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component, at most 32 MiB"),
+    responses((status = 201, body = Version, description = "It is new"), (status = 200, body = Version, description = "It was there"),
+        Always, Changing, Taking))]
+pub(super) async fn upload(
+    State(operators): State<Operators>,
+    By(by): By,
+    path: Named2,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (name, version) = body::path(path)?;
+    let name = body::name(&name)?;
+    let _turn = operators.turn().await?;
+    let received = operators.receive(request).await?;
+    let Operators { registry, audit, .. } = operators;
+    let uploaded = blocking(move || registry.put((&by, &audit), &name, &version, received)).await?;
+    uploaded.version.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", uploaded.version.id()));
+    Ok(answer(if uploaded.created { StatusCode::CREATED } else { StatusCode::OK }, uploaded.version))
 }
 
-fn record(version: &Version) -> Value {
-    json!({
-        "name": version.name,
-        "version": version.version,
-        "sha256": version.sha256,
-        "bytes": version.bytes,
-        "uploaded_at": clock::rfc3339(version.uploaded_at),
-    })
+/// Look at a component without keeping it
+#[utoipa::path(post, path = "/api/v1/operators:validate", operation_id = "validateComponent", tag = "operators",
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component, at most 32 MiB"),
+    responses((status = 200, body = Validated), Always, Changing, Taking))]
+pub(super) async fn validate(State(operators): State<Operators>, request: Request) -> Result<Response, Problem> {
+    let _turn = operators.turn().await?;
+    let received = operators.receive(request).await?;
+    let inspection = blocking(move || operators.registry.inspect(&received.bytes)).await?;
+    Ok(body::json(&Validated { inspection }))
+}
+
+/// Delete a version that no pipeline uses
+///
+/// Its name means these bytes for ever: other ones under it stay refused.
+#[utoipa::path(delete, path = "/api/v1/operators/{name}/versions/{version}", operation_id = "deleteVersion", tag = "operators",
+    params(("name" = String, Path, description = "The operator"), ("version" = String, Path, description = "Semver, in full")),
+    responses((status = 204, description = "It is gone"), Always, Named, Changing))]
+pub(super) async fn delete(
+    State(operators): State<Operators>,
+    By(by): By,
+    path: Named2,
+) -> Result<StatusCode, Problem> {
+    let (name, version) = body::path(path)?;
+    blocking(move || operators.manager.delete_operator(&name, &version, &by)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl Operators {
+    async fn turn(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+        let turn = Arc::clone(&self.uploads).acquire_owned().await;
+        turn.map_err(|_| Problem::internal("the queue of uploads is closed".to_owned()))
+    }
+
+    /// Takes a component in, to the last byte.
+    async fn receive(&self, request: Request) -> Result<Received, Problem> {
+        body::media_type(request.headers(), &["application/wasm"])?;
+        let said = digest(request.headers())?;
+        let registry = Arc::clone(&self.registry);
+        body::stream(request, COMPONENT_BYTES_MAX, move |mut pieces: Receiver<Bytes>| {
+            let mut upload = registry.receive()?;
+            while let Some(piece) = pieces.blocking_recv() {
+                upload.write(&piece)?;
+            }
+            Ok(upload.finish(said.as_deref())?)
+        })
+        .await
+    }
+}
+
+/// The sha-256 that `Content-Digest` says, in hex. Other algorithms are not looked at.
+fn digest(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("content-digest") else { return Ok(None) };
+    let bad = || Problem::new(Code::BadRequest, "Content-Digest is written `sha-256=:BASE64:`, as RFC 9530 says");
+    let text = value.to_str().map_err(|_| bad())?;
+    let ours = text.split(',').find_map(|one| one.trim().strip_prefix("sha-256="));
+    let Some(encoded) = ours else { return Ok(None) };
+    let encoded = encoded.strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).ok_or_else(bad)?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|_| bad())?;
+    if bytes.len() == 32 { Ok(Some(hex::encode(&bytes))) } else { Err(bad()) }
+}
+
+fn answer(status: StatusCode, version: registry::Version) -> Response {
+    let etag = format!("\"{}\"", version.sha256);
+    (status, [(header::ETAG, etag)], body::json(&Version::from(version))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_read_as_rfc_9530_writes_it() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("content-digest", text.parse().unwrap());
+            digest(&headers)
+        };
+        let empty = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:";
+        assert_eq!(of(empty).unwrap(), Some(hex::sha256(b"")));
+        assert_eq!(of(&format!("md5=:AA==:, {empty}")).unwrap(), Some(hex::sha256(b"")));
+        assert_eq!(of("md5=:AA==:").unwrap(), None);
+        for bad in ["sha-256=47DE", "sha-256=:AA==:", "sha-256=:%:"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+        assert_eq!(digest(&HeaderMap::new()).unwrap(), None);
+    }
 }

@@ -1,22 +1,27 @@
-//! `/api/v1/pipelines`: apply, list, look up, stop, cancel, delete. The manager decides; this reads requests and writes answers.
+//! `/api/v1/pipelines`: apply, list, look up, delete, and what there is to read about one. The manager decides; this reads
+//! requests and writes answers.
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
+use super::actions::act;
+use super::auth::By;
+use super::body;
+use super::page::{Page, Paging};
+use super::plan::Planned;
 use super::problem::{Code, Problem, blocking};
-use super::watched::{Stop, Watched};
-use super::{body, checkpoints};
+use super::refusals::{Always, Changing, Named, Taking};
+use super::watched::Watched;
 use crate::clock;
-use crate::pipeline::{Language, Manager, View};
+use crate::pipeline::{Condition, Language, Manager, View, Wanted};
 
 const PIPELINE_BYTES_MAX: usize = 256 << 10;
-/// Actions that a later version brings.
-const LATER: &[&str] = &["pause", "resume", "restart", "upgrade", "rollback"];
 
 /// The routes. The router takes no `{name}:stop`, so an action is found at the last colon of the target.
 pub(super) fn routes(watched: Watched) -> Router {
@@ -28,98 +33,158 @@ pub(super) fn routes(watched: Watched) -> Router {
     Router::new().route("/api/v1/pipelines", get(list)).route("/api/v1/pipelines/{target}", target).with_state(watched)
 }
 
+/// A pipeline as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Pipeline {
+    name: String,
+    /// `created`, `starting`, `running`, `paused`, `stopping`, `stopped`, `failed` or `circuit-open`.
+    state: &'static str,
+    /// The one that counts; the `ETag` too.
+    revision: u64,
+    last_checkpoint: Option<LastCheckpoint>,
+    /// Attempts after the first, since it was last started.
+    restarts: u64,
+    /// Why it does not run, where nobody stopped it.
+    problem: Option<String>,
+}
+
+/// The newest committed checkpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LastCheckpoint {
+    epoch: u64,
+    /// RFC 3339.
+    completed_at: String,
+}
+
+impl From<&View> for Pipeline {
+    fn from(view: &View) -> Pipeline {
+        let checkpoint = view.last_checkpoint.as_ref();
+        Pipeline {
+            name: view.name.to_string(),
+            state: view.state.as_str(),
+            revision: view.revision,
+            last_checkpoint: checkpoint
+                .map(|last| LastCheckpoint { epoch: last.epoch.0, completed_at: clock::rfc3339(last.completed_at) }),
+            restarts: view.restarts,
+            problem: view.problem.clone(),
+        }
+    }
+}
+
+/// A pipeline as it stands, and what carries out the wish.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Asked {
+    #[serde(flatten)]
+    pipeline: Pipeline,
+    /// The path of the operation, in `Location` too; null where there is nothing to wait for.
+    operation: Option<String>,
+}
+
 type Target = Result<Path<String>, PathRejection>;
 
-async fn list(State(watched): State<Watched>) -> Result<Response, Problem> {
+/// List pipelines
+#[utoipa::path(get, path = "/api/v1/pipelines", operation_id = "listPipelines", tag = "pipelines", params(Paging),
+    responses((status = 200, body = Page<Pipeline>), Always))]
+pub(super) async fn list(
+    State(watched): State<Watched>,
+    asked: Result<Query<Paging>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let paging = body::query(asked)?;
     let views = blocking(move || Ok::<_, Problem>(watched.views())).await?;
-    Ok(body::json(&json!({"items": views.iter().map(show).collect::<Vec<_>>(), "next": null})))
+    Ok(body::json(&paging.cut(views.iter().map(Pipeline::from), |it| it.name.clone())?))
 }
 
-async fn one(State(watched): State<Watched>, path: Target) -> Result<Response, Problem> {
+/// Look a pipeline up
+#[utoipa::path(get, path = "/api/v1/pipelines/{name}", operation_id = "getPipeline", tag = "pipelines",
+    params(("name" = String, Path, description = "The pipeline")),
+    responses((status = 200, body = Pipeline), Always, Named))]
+pub(super) async fn one(State(watched): State<Watched>, path: Target) -> Result<Response, Problem> {
     let name = body::path(path)?;
     let view = blocking(move || watched.view(&name)).await?;
-    Ok(answer(StatusCode::OK, &view))
+    Ok((etag(&view), body::json(&Pipeline::from(&view))).into_response())
 }
 
-async fn apply(State(manager): State<Manager>, path: Target, request: Request) -> Result<Response, Problem> {
-    let name = body::name(&body::path(path)?)?;
+/// How to apply.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(super) struct How {
+    /// Say what would change, and change nothing.
+    dry_run: bool,
+}
+
+/// Apply a pipeline
+///
+/// Checks all of it, keeps it as a revision, and runs it, also where it was stopped. The same text for one that runs, or
+/// whose bounded input has ended, changes nothing. One that runs is stopped after a last checkpoint and goes on with the new
+/// text.
+#[utoipa::path(put, path = "/api/v1/pipelines/{name}", operation_id = "applyPipeline", tag = "pipelines",
+    params(("name" = String, Path, description = "The pipeline; its text says the same"), How,
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the revision that is meant, or `*`"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no such pipeline")),
+    request_body(content((String = "application/toml"), (Object = "application/json")), description = "The pipeline file, at most 256 KiB"),
+    responses((status = 201, body = Asked, description = "It is new"), (status = 200, body = Applied, description = "It was there; or the plan of a dry run"),
+        (status = 412, body = super::problem::Shown<'static>, content_type = "application/problem+json", description = "It has another revision"),
+        Always, Changing, Taking))]
+pub(super) async fn apply(
+    State(manager): State<Manager>,
+    By(by): By,
+    path: Target,
+    how: Result<Query<How>, QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (name, how) = (body::name(&body::path(path)?)?, body::query(how)?);
     let language = match body::media_type(request.headers(), &["application/toml", "application/json"])? {
         "application/json" => Language::Json,
         _ => Language::Toml,
     };
-    let condition = if_match(request.headers())?;
+    let condition = condition(request.headers())?;
     let bytes = body::read(request, PIPELINE_BYTES_MAX).await?;
     let text = String::from_utf8(bytes.to_vec());
     let text =
         text.map_err(|e| Problem::new(Code::BadRequest, format!("a pipeline is UTF-8 text: {}", e.utf8_error())))?;
-    let (view, is_new) = blocking(move || {
-        let revision = match condition {
-            Condition::None => None,
-            Condition::Revision(revision) => Some(revision),
-            // None is 0, which no pipeline has.
-            Condition::Any => Some(manager.get(name.as_str()).map_or(0, |view| view.revision)),
-        };
-        manager.apply(&name, language, &text, revision)
-    })
-    .await?;
-    Ok(answer(if is_new { StatusCode::CREATED } else { StatusCode::OK }, &view))
-}
-
-async fn act(State(watched): State<Watched>, path: Target, request: Request) -> Result<Response, Problem> {
-    let target = body::path(path)?;
-    let unknown = |action: &str| {
-        Problem::new(
-            Code::UnknownAction,
-            format!("there is no action {action:?}: try POST …/NAME:stop or …/NAME:cancel"),
-        )
-    };
-    match target.rsplit_once(':') {
-        Some((name, "stop")) => {
-            let name = name.to_owned();
-            let stop: Stop = body::options(request).await?;
-            let status = if stop.wait { StatusCode::OK } else { StatusCode::ACCEPTED };
-            let (view, done) = blocking(move || watched.stop(&name, stop)).await?;
-            let mut shown = show(&view);
-            if let Some(done) = done {
-                shown["savepoint"] = checkpoints::show(&done);
-            }
-            Ok((status, etag(&view), body::json(&shown)).into_response())
-        }
-        Some((name, "cancel")) => {
-            let name = name.to_owned();
-            let Cancel { wait } = body::options(request).await?;
-            let view = blocking(move || watched.cancel(&name, wait)).await?;
-            Ok(answer(if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &view))
-        }
-        Some((_, later)) if LATER.contains(&later) => {
-            let detail = format!("`:{later}` comes later; `:stop`, `:cancel` and applying again are there");
-            Err(Problem::new(Code::ComesLater, detail))
-        }
-        Some((_, action)) => Err(unknown(action)),
-        None => Err(unknown("")),
+    if how.dry_run {
+        let plan =
+            blocking(move || manager.plan(&Wanted { name: &name, language, text: &text, condition, by: &by })).await?;
+        return Ok(body::json(&Planned::from(plan)));
     }
+    let applied =
+        blocking(move || manager.apply(&Wanted { name: &name, language, text: &text, condition, by: &by })).await?;
+    let status = if applied.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(asked(status, &applied.view, applied.operation.as_ref().map(|it| it.id(&applied.view.name))))
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Cancel {
-    wait: bool,
+/// What an apply answers: what became of it, or the plan of a dry run.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "stands in the documentation only")]
+pub(super) enum Applied {
+    /// It was applied.
+    Asked(Asked),
+    /// It would be.
+    Planned(Planned),
 }
 
-async fn delete(State(manager): State<Manager>, path: Target) -> Result<StatusCode, Problem> {
+/// Delete a pipeline and its state
+///
+/// Once it is stopped. Commits that the state is gone, then deletes it.
+#[utoipa::path(delete, path = "/api/v1/pipelines/{name}", operation_id = "deletePipeline", tag = "pipelines",
+    params(("name" = String, Path, description = "The pipeline")),
+    responses((status = 204, description = "It is gone"), Always, Named, Changing))]
+pub(super) async fn delete(State(manager): State<Manager>, By(by): By, path: Target) -> Result<StatusCode, Problem> {
     let name = body::path(path)?;
-    blocking(move || manager.delete(&name)).await?;
+    blocking(move || manager.delete(&name, &by)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-enum Condition {
-    None,
-    Any,
-    Revision(u64),
-}
-
-/// `If-Match: "3"`, as the ETag said; `*` for any that is there.
-fn if_match(headers: &HeaderMap) -> Result<Condition, Problem> {
+/// `If-Match: "3"`, as the ETag said; `*` for any that is there. `If-None-Match: *` for none.
+fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
+    if let Some(value) = headers.get(header::IF_NONE_MATCH) {
+        return match value.as_bytes() {
+            b"*" => Ok(Condition::New),
+            _ => Err(Problem::new(Code::BadRequest, "If-None-Match takes `*`: only if there is no such pipeline")),
+        };
+    }
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(Condition::None) };
     let text = value.to_str().unwrap_or_default().trim();
     let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -133,25 +198,17 @@ fn if_match(headers: &HeaderMap) -> Result<Condition, Problem> {
     }
 }
 
-fn answer(status: StatusCode, view: &View) -> Response {
-    (status, etag(view), body::json(&show(view))).into_response()
+/// The answer to a wish.
+pub(super) fn asked(status: StatusCode, view: &View, operation: Option<String>) -> Response {
+    let operation = operation.map(|id| format!("/api/v1/operations/{id}"));
+    let location = operation.clone();
+    let answer = (status, etag(view), body::json(&Asked { pipeline: Pipeline::from(view), operation }));
+    match location {
+        Some(path) => ([(header::LOCATION, path)], answer).into_response(),
+        None => answer.into_response(),
+    }
 }
 
-fn etag(view: &View) -> [(header::HeaderName, String); 1] {
+pub(super) fn etag(view: &View) -> [(header::HeaderName, String); 1] {
     [(header::ETAG, format!("\"{}\"", view.revision))]
-}
-
-fn show(view: &View) -> Value {
-    let checkpoint = view
-        .last_checkpoint
-        .as_ref()
-        .map(|last| json!({"epoch": last.epoch.0, "completed_at": clock::rfc3339(last.completed_at)}));
-    json!({
-        "name": view.name.as_str(),
-        "state": view.state.as_str(),
-        "revision": view.revision,
-        "last_checkpoint": checkpoint,
-        "restarts": view.restarts,
-        "problem": view.problem,
-    })
 }

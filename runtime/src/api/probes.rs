@@ -15,22 +15,52 @@ use crate::pipeline::{Handle, State};
 pub fn routes(watched: Watched) -> Router {
     Router::new()
         .route("/metrics", get(show_metrics))
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(live))
         .route("/readyz", get(ready))
-        .route("/startupz", get(ready))
-        .route("/version", get(|| async { concat!(env!("CARGO_PKG_VERSION"), "\n") }))
+        .route("/startupz", get(started))
+        .route("/version", get(version))
         .with_state(watched)
 }
 
-async fn show_metrics(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
+/// Whether the process lives
+#[utoipa::path(get, path = "/livez", operation_id = "getLiveness", tag = "probes", responses((status = 200, body = String, content_type = "text/plain")))]
+#[allow(clippy::unused_async, reason = "a handler is")]
+pub(super) async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// The version of the server
+#[utoipa::path(get, path = "/version", operation_id = "getServerVersion", tag = "probes", responses((status = 200, body = String, content_type = "text/plain")))]
+#[allow(clippy::unused_async, reason = "a handler is")]
+pub(super) async fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), "\n")
+}
+
+/// Metrics for Prometheus
+#[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "probes",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+pub(super) async fn show_metrics(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text =
         blocking(move || metrics::encode(&watched.running()).map_err(|e| Problem::internal(e.to_string()))).await?;
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
+/// Whether the start is over
+///
+/// As `/readyz`: a pipeline that is restored is not ready.
+#[utoipa::path(get, path = "/startupz", operation_id = "getStartup", tag = "probes",
+    responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = String, content_type = "text/plain", description = "Names what is not")))]
+pub(super) async fn started(watched: Extract<Watched>) -> Result<Response, Problem> {
+    ready(watched).await
+}
+
+/// Whether all runs that should
+///
 /// Names every pipeline that should run and does not.
-async fn ready(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
+#[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "probes",
+    responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = String, content_type = "text/plain", description = "Names what is not")))]
+pub(super) async fn ready(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
     let waiting = blocking(move || Ok::<_, Problem>(watched.waiting())).await?;
     Ok(match waiting.is_empty() {
         true => "ok\n".into_response(),

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::auth::Guard;
-use super::token::Token;
-use super::{Served, Watched, operators, socket};
+use super::{Served, Watched, later, openapi, operations, operators, revisions, socket, tokens};
+use crate::access::audit::Audit;
+use crate::access::secret_file::Token;
+use crate::access::tokens::Tokens;
 use crate::clock;
 use crate::lock::{self, Lock};
 use crate::pipeline::{Budget, Manager, ManagerError};
@@ -61,6 +63,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The tokens cannot be read.
+    #[error(transparent)]
+    Tokens(#[from] crate::access::tokens::Error),
     /// The registry cannot be read.
     #[error(transparent)]
     Registry(#[from] registry::Error),
@@ -100,16 +105,33 @@ impl Server {
         let token_path = data.join("admin-token");
         let opened = Token::open(&token_path);
         let (token, is_token_new) = opened.map_err(|source| StartError::Token { path: token_path.clone(), source })?;
-        let registry = Arc::new(Registry::open(&data.join("registry"), engine)?);
+        let audit_path = data.join("audit.jsonl");
+        let audit = Audit::open(&audit_path).map_err(|source| StartError::Io { path: audit_path, source })?;
+        let audit = Arc::new(audit);
+        let tokens = Arc::new(Tokens::open(&data.join("tokens"))?);
+        let registry = Arc::new(Registry::open_to_write(&data.join("registry"), engine)?);
         let sockets = Sockets::start().map_err(io)?;
         let manager = Manager::open(
             data,
-            Arc::clone(&registry),
+            (Arc::clone(&registry), Arc::clone(&audit)),
             budget,
             Box::new(move |manager, state| sockets.open(manager, state)),
         )?;
-        let guard = Guard { token: token.clone(), is_loopback, is_reading_open: false };
-        let routes = guard.before(super::routes(Watched::All(manager.clone())).merge(operators::routes(registry)));
+        let routes = super::routes(Watched::All(manager.clone()))
+            .merge(operators::routes(registry, Arc::clone(&audit), manager.clone()))
+            .merge(operations::routes(manager.clone()))
+            .merge(revisions::routes(manager.clone()))
+            .merge(tokens::routes(tokens::Access { tokens: Arc::clone(&tokens), audit }))
+            .merge(later::routes())
+            .merge(openapi::routes());
+        let guard = Guard {
+            admin: token.clone(),
+            tokens: Some(tokens),
+            is_loopback,
+            is_reading_open: false,
+            rates: Default::default(),
+        };
+        let routes = guard.before(routes);
         let (address, served) = super::spawn(listener, routes).map_err(refused)?;
         Ok(Server { manager, address, served, token, token_path, is_token_new, _lock: lock })
     }
@@ -164,7 +186,8 @@ impl Sockets {
 
 /// A folder is taken if it is a server's, or holds nothing but what one that was killed at its first start has left.
 fn refuse_foreign(data: &Path) -> Result<(), StartError> {
-    const OURS: [&str; 7] = ["lock", "admin-token", "registry", "specs", "cache", "pipelines", "lost+found"];
+    const OURS: [&str; 9] =
+        ["lock", "admin-token", "audit.jsonl", "tokens", "registry", "specs", "cache", "pipelines", "lost+found"];
     let entries = match fs::read_dir(data) {
         // Its making, or its opening, says the rest.
         Err(_) => return Ok(()),

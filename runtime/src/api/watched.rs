@@ -3,6 +3,7 @@
 use weir_core::ids::Name;
 
 use super::problem::{Code, Problem};
+use crate::access::Actor;
 use crate::pipeline::checkpoints::{self, Checkpoints};
 use crate::pipeline::removal::{Stays, remove_at_rest};
 use crate::pipeline::snapshot_store::parse_id;
@@ -29,13 +30,23 @@ pub enum Watched {
     All(Manager),
 }
 
+/// What else can be asked of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Cancel,
+    Pause,
+    Resume,
+    Restart,
+}
+
 /// How a pipeline is to end.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Stop {
     /// With a savepoint, and nothing committed behind it.
     pub(super) savepoint: bool,
     /// Where to, if so.
+    #[schema(value_type = Option<String>)]
     pub(super) to: Option<std::path::PathBuf>,
     /// The watermark goes to the end of time first.
     pub(super) drain: bool,
@@ -121,8 +132,13 @@ impl Watched {
         answered(self.handle(name)?.ask(wish).recv().ok())
     }
 
-    /// Ends a pipeline; the savepoint, if one was asked for.
-    pub(super) fn stop(&self, name: &str, stop: Stop) -> Result<(View, Option<Done>), Problem> {
+    /// Ends a pipeline; the operation that does, and the savepoint, if one was asked for.
+    pub(super) fn stop(
+        &self,
+        name: &str,
+        stop: Stop,
+        by: &Actor,
+    ) -> Result<(View, Option<String>, Option<Done>), Problem> {
         let mut done = None;
         if stop.savepoint {
             let handle = self.handle(name)?;
@@ -131,45 +147,66 @@ impl Watched {
                 false => handle.ask(Wish::StopWithSavepoint { to: stop.to }),
             };
             done = Some(answered(answer.recv().ok())?);
-            // It has stopped by itself; a server must not start it again.
-            if let Watched::All(manager) = self {
-                manager.stop(name)?;
-            }
         } else if stop.drain {
             self.check_started(name)?;
             self.handle(name)?.drain();
-            if let Watched::All(manager) = self {
-                manager.stop(name)?;
+        }
+        let mut operation = None;
+        match self {
+            // One that drains, or has its savepoint, stops by itself; a server must not start it again.
+            Watched::One(running) => {
+                let handle = &running.is(name)?.handle;
+                if !stop.savepoint && !stop.drain {
+                    handle.stop();
+                }
             }
-        } else {
-            match self {
-                Watched::One(running) => running.is(name)?.handle.stop(),
-                Watched::All(manager) => drop(manager.stop(name)?),
+            Watched::All(manager) => {
+                let (view, began) = manager.stop(name, by)?;
+                operation = Some(began.id(&view.name));
             }
         }
         if stop.wait {
             self.wait_for_end(name)?;
         }
-        Ok((self.view(name)?, done))
+        Ok((self.view(name)?, operation, done))
     }
 
-    /// Ends a pipeline at once.
-    pub(super) fn cancel(&self, name: &str, wait: bool) -> Result<View, Problem> {
-        self.check_started(name)?;
-        match self {
-            Watched::One(running) => running.is(name)?.handle.cancel(),
-            Watched::All(manager) => drop(manager.cancel(name)?),
+    /// Asks something else of a pipeline.
+    pub(super) fn act(&self, name: &str, act: Act, wait: bool, by: &Actor) -> Result<(View, Option<String>), Problem> {
+        let manager = match self {
+            Watched::All(manager) => manager,
+            Watched::One(running) if act == Act::Cancel => {
+                running.is(name)?.handle.cancel();
+                if wait {
+                    self.wait_for_end(name)?;
+                }
+                return Ok((self.view(name)?, None));
+            }
+            Watched::One(_) => {
+                let detail = "a `weir run` can be stopped and cancelled; a server pauses, resumes and restarts";
+                return Err(Problem::new(Code::UnknownAction, detail));
+            }
+        };
+        if act == Act::Cancel {
+            self.check_started(name)?;
         }
+        let (view, operation) = match act {
+            Act::Cancel => manager.cancel(name, by),
+            Act::Pause => manager.pause(name, by),
+            Act::Resume => manager.resume(name, by),
+            Act::Restart => manager.restart(name, by),
+        }?;
+        let id = operation.id(&view.name);
         if wait {
-            self.wait_for_end(name)?;
+            manager.wait_for(&view.name, operation.number);
         }
-        self.view(name)
+        Ok((self.view(name)?, Some(id)))
     }
 
     /// What has stopped can be stopped again; a drain or a cancel of it would claim what did not happen.
     fn check_started(&self, name: &str) -> Result<(), Problem> {
         match self.view(name)?.state {
-            state @ State::Stopped => Err(not_running(name, state)),
+            state @ (State::Stopped | State::Paused) => Err(not_running(name, state)),
             _ => Ok(()),
         }
     }

@@ -3,10 +3,8 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-use weir_core::graph::plan::{Exchange, KeyFrom, Plan, VertexKind};
-
 use super::{Exit, load};
+use crate::pipeline::{Edge, Graph};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -28,44 +26,6 @@ enum Form {
     Json,
 }
 
-/// A pipeline as it runs.
-#[derive(Debug, Serialize)]
-struct Graph {
-    pipeline: String,
-    nodes: Vec<Node>,
-    edges: Vec<Edge>,
-    chains: Vec<Chain>,
-}
-
-#[derive(Debug, Serialize)]
-struct Node {
-    name: String,
-    kind: &'static str,
-    subtasks: u32,
-    /// Index in `chains`.
-    chain: usize,
-}
-
-#[derive(Debug, Serialize)]
-struct Edge {
-    from: String,
-    /// Empty for a source's.
-    port: String,
-    to: String,
-    exchange: &'static str,
-    /// What the records are keyed by, where they are: a JSON pointer, or `key` for the record's own.
-    key: Option<String>,
-    /// It does not leave its chain: no queue, no copy.
-    chained: bool,
-}
-
-/// Nodes that run as one, once for each subtask.
-#[derive(Debug, Serialize)]
-struct Chain {
-    nodes: Vec<String>,
-    subtasks: u32,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let checked = match load::load(&arguments.file, arguments.registry.as_deref()) {
         Ok(checked) => checked,
@@ -83,52 +43,14 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     Exit::Ok
 }
 
-impl Graph {
-    fn of(pipeline: &str, plan: &Plan) -> Graph {
-        let node = |vertex: &weir_core::graph::plan::Vertex| Node {
-            name: vertex.name.to_string(),
-            kind: match vertex.kind {
-                VertexKind::Source { .. } => "source",
-                VertexKind::Node { .. } => "operator",
-                VertexKind::Sink { .. } => "sink",
-            },
-            subtasks: vertex.parallelism,
-            chain: vertex.chain.0,
-        };
-        let mut edges = Vec::new();
-        for vertex in &plan.vertices {
-            for channel in &vertex.channels {
-                let output = plan.output(channel.from);
-                let from = plan.vertex(output.vertex);
-                edges.push(Edge {
-                    from: from.name.to_string(),
-                    port: output.port.clone(),
-                    to: vertex.name.to_string(),
-                    exchange: match channel.exchange {
-                        Exchange::ByKey => "key",
-                        other => other.as_str(),
-                    },
-                    key: match channel.key {
-                        KeyFrom::Nothing => None,
-                        KeyFrom::Record => Some("key".to_owned()),
-                        KeyFrom::Extracted(index) => Some(output.keys[index].clone()),
-                    },
-                    chained: from.chain == vertex.chain,
-                });
-            }
-        }
-        let chains = plan.chains.iter().map(|chain| Chain {
-            nodes: chain.members.iter().map(|id| plan.vertex(*id).name.to_string()).collect(),
-            subtasks: plan.vertex(chain.members[0]).parallelism,
-        });
-        Graph {
-            pipeline: pipeline.to_owned(),
-            nodes: plan.vertices.iter().map(node).collect(),
-            edges,
-            chains: chains.collect(),
-        }
-    }
+/// A graph as people and other programs read it.
+trait Drawn {
+    fn text(&self) -> String;
+    fn dot(&self) -> String;
+    fn mermaid(&self) -> String;
+}
 
+impl Drawn for Graph {
     fn text(&self) -> String {
         let mut text = format!("{}\n", self.pipeline);
         for (index, chain) in self.chains.iter().enumerate() {
@@ -173,7 +95,13 @@ impl Graph {
     }
 }
 
-impl Edge {
+/// An edge in words.
+trait Said {
+    fn says(&self) -> String;
+    fn label(&self) -> String;
+}
+
+impl Said for Edge {
     fn says(&self) -> String {
         let from = if self.port.is_empty() { self.from.clone() } else { format!("{}.{}", self.from, self.port) };
         format!("{from}, {}", self.label())

@@ -25,12 +25,16 @@ mod exit;
 mod graph;
 mod inspect;
 mod load;
+mod op;
+mod pipeline;
+mod remote;
 mod run;
 mod schema;
 mod serve;
 mod status_line;
 mod stop;
 mod target;
+mod transport;
 mod txn;
 
 use std::sync::Arc;
@@ -94,6 +98,12 @@ enum Command {
     Cancel(stop::Cancel),
     /// Copy a checkpoint of a running pipeline into a folder of its own
     Savepoint(stop::Savepoint),
+    /// Operators of a server: push, list, show, rm
+    #[command(subcommand)]
+    Op(op::Command),
+    /// Pipelines of a server: apply, list, show, stop, pause, resume, restart, cancel, rm
+    #[command(subcommand)]
+    Pipeline(pipeline::Command),
     /// Checkpoints of a pipeline: list, show, verify, trigger
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
@@ -125,6 +135,8 @@ pub fn main(arguments: Arguments) -> Exit {
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Cancel(arguments) => stop::cancel(&arguments),
         Command::Savepoint(arguments) => stop::savepoint(&arguments),
+        Command::Op(command) => op::run(&command),
+        Command::Pipeline(command) => pipeline::run(&command),
         Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Demo(command) => demo::run(&command),
         Command::Txn(command) => txn::run(&command),

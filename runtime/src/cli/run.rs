@@ -137,7 +137,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     };
     announce(&job, &state);
     let name = job.pipeline().name.clone();
-    let settings = Settings { start, takeover: arguments.takeover };
+    let settings = Settings { start, takeover: arguments.takeover, ..Settings::default() };
     let (service, handle) = Service::new(job, settings);
     let running = Running { name, handle: handle.clone(), state };
     let mut served = Vec::new();

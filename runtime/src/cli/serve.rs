@@ -73,8 +73,10 @@ fn refused(error: &StartError) -> Exit {
         StartError::Locked { .. } => Exit::Locked,
         StartError::Listen { .. } => Exit::Unreachable,
         StartError::Token { .. } => Exit::Config,
-        StartError::Foreign { .. } | StartError::Registry(_) | StartError::Pipelines(_) | StartError::Io { .. } => {
-            Exit::State
-        }
+        StartError::Foreign { .. }
+        | StartError::Tokens(_)
+        | StartError::Registry(_)
+        | StartError::Pipelines(_)
+        | StartError::Io { .. } => Exit::State,
     }
 }

@@ -10,6 +10,7 @@ mod clusters;
 mod config_schema;
 pub mod current;
 pub mod folder;
+mod graph;
 mod job;
 mod manager;
 mod owner;
@@ -34,8 +35,12 @@ pub use crate::guest::{Measured, MetricKind, Reason};
 pub use crate::state::Budget;
 pub use authority::{KafkaDomain, kafka_domain, kafka_domain_of};
 pub use clusters::{check_one_cluster, check_source_topics};
+pub use graph::{Edge, Graph};
 pub use job::{Checked, Error as JobError, Job, Lookup};
-pub use manager::{Error as ManagerError, Language, Manager, OpenDoor, View};
+pub use manager::{
+    Applied, Cause, Condition, Error as ManagerError, Kind, Language, Manager, OpenDoor, Operation, Pin, Plan,
+    Progress, Revision, View, Wanted,
+};
 pub use service::{Handle, Outcome, Service, Settings};
 pub use status::{Checkpointed, Facts, State, Status};
 pub use wishes::{Answer, Done, Wish};

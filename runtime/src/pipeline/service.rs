@@ -32,6 +32,8 @@ pub struct Settings {
     pub start: Start,
     /// Do not wait for a live owner.
     pub takeover: bool,
+    /// A broker that cannot be reached at the start is waited for, as one that goes away later.
+    pub waits_for_brokers: bool,
 }
 
 /// How a pipeline ended.
@@ -293,7 +295,7 @@ impl Service {
             // What was read of it and not committed would be gone.
             Class::Transient | Class::Guest => !self.reads_once(),
             // At the start somebody waits for an answer; later the broker may come back.
-            Class::Unreachable => ran,
+            Class::Unreachable => ran || self.settings.waits_for_brokers,
             _ => false,
         };
         if goes_on {

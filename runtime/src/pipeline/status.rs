@@ -1,7 +1,7 @@
 //! What others may know about a running pipeline: its state, its newest checkpoint, its restarts, its problem. Written by
 //! the service, read by the status line, the probes, the metrics and the API.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,6 +21,8 @@ pub enum State {
     Starting,
     /// Reading.
     Running,
+    /// At rest until it is resumed, everything committed.
+    Paused,
     /// Committing its last checkpoint.
     Stopping,
     /// At rest, everything committed.
@@ -38,6 +40,7 @@ impl State {
             State::Created => "created",
             State::Starting => "starting",
             State::Running => "running",
+            State::Paused => "paused",
             State::Stopping => "stopping",
             State::Stopped => "stopped",
             State::Failed => "failed",
@@ -84,18 +87,41 @@ pub struct Facts {
     pub metrics: Arc<Metrics>,
 }
 
+/// Hears of a new state, on the thread that brought it about and under no lock.
+pub(super) type Observer = Box<dyn Fn(State) + Send + Sync>;
+
+#[derive(Default)]
+struct Inner {
+    facts: Mutex<Facts>,
+    observer: OnceLock<Observer>,
+}
+
 /// A cheap handle to a pipeline's facts.
-#[derive(Debug, Clone, Default)]
-pub struct Status(Arc<Mutex<Facts>>);
+#[derive(Clone, Default)]
+pub struct Status(Arc<Inner>);
 
 impl Status {
     /// Reads.
     pub fn read<R>(&self, read: impl FnOnce(&Facts) -> R) -> R {
-        read(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&self.0.facts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Changes.
     pub(super) fn update(&self, change: impl FnOnce(&mut Facts)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut facts = self.0.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = facts.state;
+        change(&mut facts);
+        let state = facts.state;
+        drop(facts);
+        if state != before
+            && let Some(observer) = self.0.observer.get()
+        {
+            observer(state);
+        }
+    }
+
+    /// Tells `observer` of every new state from now on. There is one, who came first.
+    pub(super) fn observe(&self, observer: Observer) {
+        let _ = self.0.observer.set(observer);
     }
 }

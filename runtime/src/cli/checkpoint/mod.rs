@@ -4,6 +4,7 @@
 mod rm;
 mod show;
 
+use axum::http::Method;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -123,7 +124,7 @@ fn list(arguments: &Arguments) -> Result<Exit, Exit> {
         }
         Err(in_memory @ Error::InMemory(_)) => {
             let client = Client::of(target);
-            match client.ask("GET", &format!("/api/v1/pipelines/{}/checkpoints", client.name), "") {
+            match client.ask(Method::GET, &format!("/api/v1/pipelines/{}/checkpoints", client.name), "") {
                 Ok(mut answer) => answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
                 Err(No::Nobody(_)) => return Err(failed(in_memory)),
                 Err(no) => return Err(no.print()),

@@ -7,6 +7,7 @@ use super::{failed, known};
 use crate::pipeline::checkpoints::Error;
 use crate::pipeline::folder;
 use crate::pipeline::removal::{Stays, remove_at_rest};
+use axum::http::Method;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Rm {
@@ -32,7 +33,7 @@ pub(super) fn run(rm: &Rm) -> Result<Exit, Exit> {
 }
 
 fn remove(client: &Client, rm: &Rm, id: &str) -> Result<(), Exit> {
-    match client.ask("DELETE", &format!("/api/v1/pipelines/{}/checkpoints/{id}", client.name), "") {
+    match client.ask(Method::DELETE, &format!("/api/v1/pipelines/{}/checkpoints/{id}", client.name), "") {
         Err(No::Nobody(_)) if client.is_local() => at_rest(rm, id),
         answer => answer.map(drop).map_err(|no| no.print()),
     }

@@ -1,6 +1,7 @@
 //! `weir checkpoint show`: what a checkpoint holds and how it was made, or how the last twenty were. The process that runs the
 //! pipeline knows most; where nobody answers, the manifests say what they can.
 
+use axum::http::Method;
 use std::fmt::Display;
 
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ pub(super) fn run(show: &Show) -> Result<Exit, Exit> {
     let client = Client::new(&show.place)?;
     let id = show.id.as_deref().map(known).transpose()?;
     let path = format!("/api/v1/pipelines/{}/checkpoints/{}", client.name, id.unwrap_or("history"));
-    let found = match client.ask("GET", &path, "") {
+    let found = match client.ask(Method::GET, &path, "") {
         Ok(found) => found,
         // What lies on the disk can be read by anyone, whatever the process says.
         Err(No::Nobody(_)) if client.is_local() => at_rest(show)?,

@@ -1,17 +1,34 @@
 //! What a server asks of a pipeline's text: that it is a pipeline, of the name in its path, and needs nothing of the server
 //! but its registry. Keeps nothing and runs nothing.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use weir_core::graph::fault::Fault;
-use weir_core::graph::spec::{FilePath, OperatorRef, Pipeline, SinkKind, SourceKind};
+use weir_core::graph::spec::{FilePath, Node, OperatorRef, Pipeline, SinkKind, SourceKind};
 use weir_core::ids::Name;
 
-use super::{Error, Language};
+use super::Error;
+use super::revision::{Language, Pin, Revision};
 use crate::pipeline::folder::resolved;
 use crate::pipeline::job::Checked;
-use crate::registry::Registry;
+use crate::registry::{Registry, Version};
 use crate::settings::{self, Environment, Format, Loaded};
+
+/// A text that may run, and what the names of its operators mean now.
+pub(super) struct Accepted {
+    pub(super) checked: Checked,
+    pub(super) operators: BTreeMap<String, Pin>,
+}
+
+impl Accepted {
+    /// Bytes that its guests may take, all subtasks together.
+    pub(super) fn memory(&self) -> u64 {
+        let of = |node: &Node| node.limits.memory_bytes.saturating_mul(u64::from(node.parallelism));
+        self.checked.pipeline.nodes.iter().map(of).fold(0, u64::saturating_add)
+    }
+}
 
 /// Checks a text that is to run, on a server with this data folder; its operators are compiled and opened.
 pub(super) fn check(
@@ -19,30 +36,42 @@ pub(super) fn check(
     name: &Name,
     language: Language,
     text: &str,
-) -> Result<Checked, Error> {
+) -> Result<Accepted, Error> {
     let loaded = parse(name, language, text)?;
     let invalid = |faults| Error::Invalid(loaded.faults(faults));
     let misfits = misfits(&loaded.spec, data);
     if !misfits.is_empty() {
         return Err(invalid(misfits));
     }
-    load(registry, &loaded).and_then(Checked::rehearse).map_err(invalid)
+    let pins = RefCell::<BTreeMap<String, Pin>>::default();
+    let lookup = |name: &Name, written: &str| {
+        let Version { version, sha256, .. } = registry.get(name.as_str(), written).map_err(|e| e.to_string())?;
+        let bytes = registry.blob_bytes(&sha256).map_err(|e| e.to_string())?;
+        pins.borrow_mut().insert(format!("{name}@{written}"), Pin { version, sha256 });
+        Ok(bytes)
+    };
+    let checked = Checked::new(loaded.spec.clone(), registry.engine(), Some(&lookup));
+    let checked = checked.and_then(Checked::rehearse).map_err(invalid)?;
+    Ok(Accepted { checked, operators: pins.take() })
 }
 
-/// The same for one that is only to be deleted, whatever has become of its files.
-pub(super) fn check_to_delete(
+/// Reads a revision again, whose operators are what they were when it was made. With `rehearse`, what would stop its start is
+/// found too: not for one that is only to be deleted, whatever has become of its files.
+pub(super) fn check_again(
     registry: &Registry,
     name: &Name,
-    language: Language,
-    text: &str,
+    revision: &Revision,
+    rehearse: bool,
 ) -> Result<Checked, Error> {
-    let loaded = parse(name, language, text)?;
-    load(registry, &loaded).map_err(|faults| Error::Invalid(loaded.faults(faults)))
-}
-
-fn load(registry: &Registry, loaded: &Loaded) -> Result<Checked, Vec<Fault>> {
-    let lookup = |name: &Name, version: &str| registry.lookup(name, version);
-    Checked::new(loaded.spec.clone(), registry.engine(), Some(&lookup))
+    let loaded = parse(name, revision.language, &revision.text)?;
+    let lookup = |name: &Name, written: &str| {
+        let pin = revision.operators.get(&format!("{name}@{written}"));
+        let pin = pin.ok_or_else(|| format!("revision {} does not say which {name}@{written} is", revision.number))?;
+        registry.blob_bytes(&pin.sha256).map_err(|e| e.to_string())
+    };
+    let checked = Checked::new(loaded.spec.clone(), registry.engine(), Some(&lookup));
+    let checked = if rehearse { checked.and_then(Checked::rehearse) } else { checked };
+    checked.map_err(|faults| Error::Invalid(loaded.faults(faults)))
 }
 
 fn parse(name: &Name, language: Language, text: &str) -> Result<Loaded, Error> {

@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 
 use weir_core::ids::Name;
 
-use super::record::{Desired, Record};
+use super::record::{Desired, Record, Rest};
+use super::revision::Revision;
 use crate::pipeline::service::Handle;
 use crate::pipeline::snapshot_store::SnapshotStore;
 use crate::pipeline::status::{Checkpointed, State};
@@ -31,6 +32,10 @@ pub struct View {
 
 pub(super) struct Entry {
     pub(super) record: Record,
+    /// The revision that counts.
+    pub(super) revision: Revision,
+    /// Counts its runs in this process: what an older one still says is nobody's any more.
+    pub(super) run: u64,
     /// The door to its service; stays when the service has ended, for its last words.
     pub(super) handle: Option<Handle>,
     pub(super) thread: Option<JoinHandle<()>>,
@@ -45,8 +50,18 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(record: Record) -> Entry {
-        Entry { record, handle: None, thread: None, problem: None, before: None, memory: None, is_being_deleted: false }
+    pub(super) fn new(record: Record, revision: Revision) -> Entry {
+        Entry {
+            record,
+            revision,
+            run: 0,
+            handle: None,
+            thread: None,
+            problem: None,
+            before: None,
+            memory: None,
+            is_being_deleted: false,
+        }
     }
 
     /// Whether something of it still works on its state folder.
@@ -63,11 +78,13 @@ impl Entry {
             // A stop that came while it started: the thread before it may still commit.
             if view.state == State::Stopped && self.handle.is_none() && self.is_live() {
                 view.state = State::Stopping;
+            } else if view.state == State::Stopped && self.record.desired == Desired::Paused {
+                view.state = State::Paused;
             }
         } else if is_finished {
             view.state = State::Failed;
-            view.problem = Some("its thread ended without a word, which is a bug of weir: apply it again".to_owned());
-        } else if self.record.desired == Desired::Stopped {
+            view.problem = Some("its thread ended without a word, which is a bug of weir: restart it".to_owned());
+        } else if self.record.desired != Desired::Running {
             view.state = State::Stopping;
         }
         view
@@ -84,23 +101,29 @@ impl Entry {
             restarts: 0,
             problem,
         };
-        match (&self.handle, &self.problem) {
-            (_, Some(problem)) => plain(State::Failed, Some(problem.clone())),
-            (Some(handle), None) => handle.status.read(|facts| View {
+        let ended = match &record.rest {
+            Some(Rest::Ended(why)) => Some(why.clone()),
+            _ => None,
+        };
+        match (&self.handle, &self.problem, &record.rest) {
+            (_, Some(problem), _) => plain(State::Failed, Some(problem.clone())),
+            (Some(handle), None, _) => handle.status.read(|facts| View {
                 state: facts.state,
                 last_checkpoint: facts.last_checkpoint.clone().or_else(|| self.before.clone()),
                 restarts: facts.restarts,
-                problem: facts.problem.clone().or_else(|| record.ended.clone()),
+                problem: facts.problem.clone().or(ended),
                 ..plain(State::Created, None)
             }),
-            (None, None) if record.ended.is_some() => plain(State::Stopped, record.ended.clone()),
-            (None, None) if record.desired == Desired::Stopped => plain(State::Stopped, None),
-            (None, None) => plain(State::Starting, None),
+            (None, None, Some(Rest::Ended(why))) => plain(State::Stopped, Some(why.clone())),
+            (None, None, Some(Rest::Failed(why))) => plain(State::Failed, Some(why.clone())),
+            (None, None, Some(Rest::CircuitOpen(why))) => plain(State::CircuitOpen, Some(why.clone())),
+            (None, None, None) if record.desired == Desired::Running => plain(State::Starting, None),
+            (None, None, None) => plain(State::Stopped, None),
         }
     }
 }
 
-/// States out of which only an apply leads.
+/// States out of which only a wish leads.
 fn is_final(state: State) -> bool {
     matches!(state, State::Stopped | State::Failed | State::CircuitOpen)
 }

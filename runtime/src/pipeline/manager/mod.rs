@@ -1,82 +1,40 @@
 //! All pipelines of a server: what was asked for, kept durably, and what runs. One thread per pipeline carries out changes
 //! in order, so that two applies never run two services of one name. Knows no HTTP.
 
+mod actions;
+mod apply;
 mod check;
+mod delete;
 mod entry;
+mod error;
+mod operation;
 mod record;
+mod revision;
 mod run;
+mod trial;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use weir_core::domain::{Class, Start};
 use weir_core::ids::Name;
 
-use self::check::{check, check_to_delete};
+pub use self::apply::{Applied, Condition, Plan, Wanted};
 use self::entry::Entry;
 pub use self::entry::View;
-pub use self::record::Language;
-use self::record::{Damaged, Desired, Found, Record, Records};
-use super::job::Job;
-use super::service::{Handle, Service, Settings};
+pub use self::error::Error;
+pub use self::operation::{Kind, Operation, Progress};
+use self::record::{Damaged, Desired, Found, Records};
+pub use self::revision::{Cause, Language, Pin, Revision};
+use super::graph::Graph;
+use super::service::Handle;
 use super::status::State;
-use crate::crash;
+use crate::access::audit::Audit;
 use crate::registry::Registry;
-use crate::settings::Diagnostics;
 use crate::state::Budget;
 use crate::storage::Memory;
-
-/// Why a wish was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// There is none of this name.
-    #[error("there is no pipeline `{0}`")]
-    Unknown(String),
-    /// The text is wrong.
-    #[error("the pipeline is not valid")]
-    Invalid(Diagnostics),
-    /// It says another name than its path.
-    #[error("the path says `{path}`, the pipeline says `{file}`")]
-    OtherName {
-        /// In the path.
-        path: Name,
-        /// In the text.
-        file: Name,
-    },
-    /// What deleting commits first could not be committed.
-    #[error("the reset could not be committed, nothing was deleted: {0}")]
-    NotReset(String),
-    /// Somebody deletes it right now.
-    #[error("pipeline `{0}` is being deleted: try again when it is gone")]
-    Deleting(Name),
-    /// It was told to stop and commits its last checkpoint.
-    #[error("pipeline `{0}` is still stopping: try again when its state is `stopped`")]
-    Stopping(Name),
-    /// The server stops.
-    #[error("the server is stopping: try again when it is back")]
-    ShuttingDown,
-    /// `If-Match` names another revision.
-    #[error("the pipeline is at revision {0}")]
-    Changed(u64),
-    /// It must be stopped first.
-    #[error("pipeline `{0}` runs: stop it first")]
-    Running(Name),
-    /// What is kept about it cannot be read; nothing of it is touched.
-    #[error("{0}")]
-    Damaged(String),
-    /// The disk.
-    #[error("{path}: {source}")]
-    Io {
-        /// File or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
 
 /// See the module.
 #[derive(Clone)]
@@ -90,9 +48,12 @@ struct Inner {
     data: PathBuf,
     records: Records,
     registry: Arc<Registry>,
+    audit: Arc<Audit>,
     /// Memory for the state of all pipelines.
     budget: Arc<Budget>,
     entries: Mutex<BTreeMap<Name, Entry>>,
+    /// An operation of one of them has ended.
+    ended: Condvar,
     /// Pipelines whose record cannot be read, as the start found them.
     damaged: BTreeMap<Name, Damaged>,
     /// Changed only under the lock of `entries`: from then on nothing is started.
@@ -103,7 +64,7 @@ impl Manager {
     /// Opens what is kept below `DIR` and starts what was running.
     pub fn open(
         data: &Path,
-        registry: Arc<Registry>,
+        (registry, audit): (Arc<Registry>, Arc<Audit>),
         budget: Arc<Budget>,
         open_door: OpenDoor,
     ) -> Result<Manager, Error> {
@@ -114,19 +75,24 @@ impl Manager {
             data: data.to_owned(),
             records,
             registry,
+            audit,
             budget,
             entries: Mutex::default(),
+            ended: Condvar::new(),
             damaged: damaged.into_iter().filter_map(|damaged| Some((damaged.name.clone()?, damaged))).collect(),
             is_shutting_down: AtomicBool::new(false),
         }));
-        for record in whole {
-            let mut entry = Entry::new(record);
+        for (record, revision) in whole {
+            let mut entry = Entry::new(record, revision);
             let name = entry.record.name.clone();
             entry.before = entry::last_checkpoint(&manager.state(&name));
             // Held over the start: its thread finds the entry.
             let mut entries = manager.entries();
-            if entry.record.desired == Desired::Running && entry.record.ended.is_none() {
+            if entry.record.desired == Desired::Running && entry.record.rest.is_none() {
                 manager.start(&mut entry, None);
+            } else if operation::end(&mut entry.record.operations, Ok(())) {
+                // It was told to rest, and rests: a kill came before that could be written down.
+                manager.0.records.keep(&entry.record)?;
             }
             entries.insert(name, entry);
         }
@@ -135,53 +101,6 @@ impl Manager {
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Name, Entry>> {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Applies a pipeline: checks it, keeps it, (re)starts it. Returns whether it is new. The same text for one whose bounded
-    /// input has ended changes nothing.
-    pub fn apply(
-        &self,
-        name: &Name,
-        language: Language,
-        text: &str,
-        if_match: Option<u64>,
-    ) -> Result<(View, bool), Error> {
-        self.is_whole(name.as_str())?;
-        let checked = check((&self.0.registry, &self.0.data), name, language, text)?;
-        let mut entries = self.entries();
-        if self.is_shutting_down() {
-            return Err(Error::ShuttingDown);
-        }
-        if entries.get(name).is_some_and(|entry| entry.is_being_deleted) {
-            return Err(Error::Deleting(name.clone()));
-        }
-        let revision = entries.get(name).map(|entry| entry.record.revision);
-        if let Some(wanted) = if_match
-            && revision != Some(wanted)
-        {
-            return Err(Error::Changed(revision.unwrap_or(0)));
-        }
-        if let Some(entry) = entries.get(name)
-            && entry.record.ended.is_some()
-            && (entry.record.language, entry.record.text.as_str()) == (language, text)
-        {
-            return Ok((entry.view(), false));
-        }
-        let created = revision.is_none();
-        let record = Record {
-            name: name.clone(),
-            revision: revision.unwrap_or(0) + 1,
-            desired: Desired::Running,
-            language,
-            text: text.to_owned(),
-            ended: None,
-        };
-        self.0.records.keep(&record)?;
-        crash::point("deploy.switched");
-        let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(record.clone()));
-        entry.record = record;
-        self.start(entry, Some(checked));
-        Ok((entry.view(), created))
     }
 
     /// All pipelines, by name.
@@ -207,10 +126,48 @@ impl Manager {
         }
     }
 
+    /// Looks at an entry.
+    fn read<R>(&self, name: &str, read: impl FnOnce(&Entry) -> R) -> Result<R, Error> {
+        self.is_whole(name)?;
+        self.entries().get(name).map(read).ok_or_else(|| Error::Unknown(name.to_owned()))
+    }
+
     /// One pipeline.
     pub fn get(&self, name: &str) -> Result<View, Error> {
-        self.is_whole(name)?;
-        self.entries().get(name).map(Entry::view).ok_or_else(|| Error::Unknown(name.to_owned()))
+        self.read(name, Entry::view)
+    }
+
+    /// The revision that counts, with its text.
+    pub fn current(&self, name: &str) -> Result<Revision, Error> {
+        self.read(name, |entry| entry.revision.clone())
+    }
+
+    /// Any revision that was kept.
+    pub fn revision(&self, name: &str, number: u64) -> Result<Revision, Error> {
+        let name = self.read(name, |entry| entry.record.name.clone())?;
+        self.0.records.revision(&name, number)
+    }
+
+    /// How the revision that counts is laid out.
+    pub fn graph(&self, name: &str) -> Result<Graph, Error> {
+        let (name, revision) = self.read(name, |entry| (entry.record.name.clone(), entry.revision.clone()))?;
+        let checked = check::check_again(&self.0.registry, &name, &revision, false)?;
+        Ok(Graph::of(name.as_str(), &checked.plan))
+    }
+
+    /// What was asked of a pipeline, newest last.
+    pub fn operations(&self, name: &str) -> Result<Vec<Operation>, Error> {
+        self.read(name, |entry| entry.record.operations.clone())
+    }
+
+    /// Comes back when an operation has ended, whatever came of it, or the server stops.
+    pub fn wait_for(&self, name: &Name, number: u64) {
+        let is_under_way =
+            |entry: &Entry| operation::current(&entry.record.operations).is_some_and(|it| it.number == number);
+        let waits = |entries: &mut BTreeMap<Name, Entry>| {
+            !self.is_shutting_down() && entries.get(name).is_some_and(is_under_way)
+        };
+        drop(self.0.ended.wait_while(self.entries(), waits));
     }
 
     /// The doors to all running pipelines, for metrics and probes.
@@ -219,108 +176,13 @@ impl Manager {
         entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.handle.clone()?))).collect()
     }
 
-    /// Asks for a last checkpoint and the end. Kept durably: a stop survives a kill of the server.
-    pub fn stop(&self, name: &str) -> Result<View, Error> {
-        self.end(name, Handle::stop)
-    }
-
-    /// Ends it at once; nothing more is committed. Kept as a stop is.
-    pub fn cancel(&self, name: &str) -> Result<View, Error> {
-        self.end(name, Handle::cancel)
-    }
-
-    fn end(&self, name: &str, how: impl FnOnce(&Handle)) -> Result<View, Error> {
-        self.is_whole(name)?;
-        let mut entries = self.entries();
-        if self.is_shutting_down() {
-            return Err(Error::ShuttingDown);
-        }
-        let entry = entries.get_mut(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
-        if entry.is_being_deleted {
-            return Err(Error::Deleting(entry.record.name.clone()));
-        }
-        if entry.record.desired != Desired::Stopped {
-            let record = Record { desired: Desired::Stopped, ..entry.record.clone() };
-            self.0.records.keep(&record)?;
-            entry.record = record;
-        }
-        // Without a handle it is still being started: `run` sees the record and does not go on.
-        if let Some(handle) = &entry.handle {
-            how(handle);
-        }
-        Ok(entry.view())
-    }
-
-    /// Deletes a stopped pipeline: the reset is committed first, then its files go.
-    pub fn delete(&self, name: &str) -> Result<(), Error> {
-        self.is_whole(name)?;
-        let (record, thread) = {
-            let mut entries = self.entries();
-            if self.is_shutting_down() {
-                return Err(Error::ShuttingDown);
-            }
-            let entry = entries.get_mut(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
-            let name = entry.record.name.clone();
-            match (entry.is_being_deleted, entry.is_live(), entry.record.desired) {
-                (true, ..) => return Err(Error::Deleting(name)),
-                (false, true, Desired::Running) => return Err(Error::Running(name)),
-                (false, true, Desired::Stopped) => return Err(Error::Stopping(name)),
-                (false, false, _) => {}
-            }
-            // Durable before anything goes: a kill half-way must not let it run again from nothing.
-            let record = Record { desired: Desired::Stopped, ..entry.record.clone() };
-            self.0.records.keep(&record)?;
-            entry.record = record;
-            entry.is_being_deleted = true;
-            (entry.record.clone(), entry.thread.take())
-        };
-        if let Some(thread) = thread {
-            // It has ended, or is about to: its status says so.
-            let _ = thread.join();
-        }
-        let deleted = self.reset(&record).and_then(|()| self.remove(&record.name));
-        let mut entries = self.entries();
-        match (&deleted, entries.get_mut(name)) {
-            (Ok(()), _) => drop(entries.remove(name)),
-            // It can be tried again: what is left of it is still known.
-            (Err(_), Some(entry)) => entry.is_being_deleted = false,
-            (Err(_), None) => {}
-        }
-        deleted
-    }
-
-    /// The state first: whatever stops this half-way, the next start still knows the pipeline and deletes it again.
-    fn remove(&self, name: &Name) -> Result<(), Error> {
-        let path = self.state(name);
-        match fs::remove_dir_all(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(Error::Io { path, source }),
-            _ => {}
-        }
-        self.0.records.remove(name)
-    }
-
-    fn reset(&self, record: &Record) -> Result<(), Error> {
-        if !self.state(&record.name).exists() {
-            return Ok(());
-        }
-        let checked = check_to_delete(&self.0.registry, &record.name, record.language, &record.text)?;
-        let kept = self.memory(&record.name);
-        let job =
-            Job::open_again(checked, &self.state(&record.name), kept).map_err(|e| Error::NotReset(e.to_string()))?;
-        let (service, _) = Service::new(job, Settings { start: Start::Delete, takeover: true });
-        let outcome = service.run();
-        match outcome.class {
-            Class::Ended | Class::Stopped => Ok(()),
-            _ => Err(Error::NotReset(outcome.why)),
-        }
-    }
-
     /// Stops every pipeline gracefully and waits; they run again at the next start.
     pub fn shut_down(&self) {
         let mut threads = Vec::new();
         {
             let mut entries = self.entries();
             self.0.is_shutting_down.store(true, Ordering::SeqCst);
+            self.0.ended.notify_all();
             for entry in entries.values_mut() {
                 if let Some(handle) = &entry.handle {
                     handle.stop();

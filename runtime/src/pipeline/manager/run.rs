@@ -1,17 +1,29 @@
 //! The thread of one pipeline of a server: waits for what ran before it, checks what nobody checked yet, runs the service,
-//! and keeps that a bounded pipeline has ended. Between two steps the newest wish counts, which is the entry's record.
+//! and keeps how it came to rest. Between two steps the newest wish counts, which is the entry's record.
 
 use std::sync::Arc;
 
 use weir_core::domain::Class;
+use weir_core::ids::Name;
 
-use super::check::check;
+use super::check::check_again;
 use super::entry::{Entry, last_checkpoint};
-use super::record::Record;
+use super::operation;
+use super::record::{Desired, Record, Rest};
+use super::revision::Revision;
 use super::{Error, Manager};
 use crate::pipeline::job::{Checked, Job};
-use crate::pipeline::service::{Service, Settings};
+use crate::pipeline::service::{Outcome, Service, Settings};
+use crate::pipeline::status::State;
 use crate::settings::Style;
+
+/// What one thread runs.
+struct Run {
+    name: Name,
+    number: u64,
+    revision: Revision,
+    checked: Option<Checked>,
+}
 
 impl Manager {
     /// Starts what the record says, after what runs now has stopped. What an apply has checked is not compiled again.
@@ -21,12 +33,14 @@ impl Manager {
             handle.stop();
         }
         entry.problem = None;
-        let (record, manager) = (entry.record.clone(), self.clone());
-        let spawned = std::thread::Builder::new().name(format!("pipeline {}", record.name)).spawn(move || {
+        entry.run += 1;
+        let run = Run { name: entry.record.name.clone(), number: entry.run, revision: entry.revision.clone(), checked };
+        let manager = self.clone();
+        let spawned = std::thread::Builder::new().name(format!("pipeline {}", run.name)).spawn(move || {
             if let Some(before) = before {
                 let _ = before.join();
             }
-            manager.run(&record, checked);
+            manager.run(run);
         });
         match spawned {
             Ok(thread) => entry.thread = Some(thread),
@@ -34,73 +48,113 @@ impl Manager {
         }
     }
 
-    fn run(&self, record: &Record, checked: Option<Checked>) {
-        let state = self.state(&record.name);
+    fn run(&self, run: Run) {
+        let Run { name, number, revision, checked } = run;
+        let state = self.state(&name);
         let checked = match checked {
             Some(checked) => Ok(checked),
-            None => {
-                check((&self.0.registry, &self.0.data), &record.name, record.language, &record.text).map_err(
-                    |e| match e {
-                        Error::Invalid(faults) => faults.render(Style::Plain),
-                        e => e.to_string(),
-                    },
-                )
-            }
+            None => check_again(&self.0.registry, &name, &revision, true).map_err(|e| match e {
+                Error::Invalid(faults) => faults.render(Style::Plain),
+                e => e.to_string(),
+            }),
         };
-        let kept = self.memory(&record.name);
-        match checked.and_then(|checked| Job::open_again(checked, &state, kept).map_err(|e| e.to_string())) {
-            Ok(mut job) => {
-                job.budget = Arc::clone(&self.0.budget);
-                let memory = job.memory.clone();
-                let (service, handle) = Service::new(job, Settings::default());
-                // Stopped or applied again while it was being checked: the newer wish counts.
-                let is_wanted = self.update(record, |entry| {
-                    entry.before = last_checkpoint(&state);
-                    entry.handle = Some(handle);
-                    entry.memory = memory;
-                });
-                if !is_wanted {
-                    return;
+        let kept = self.memory(&name);
+        let mut job =
+            match checked.and_then(|checked| Job::open_again(checked, &state, kept).map_err(|e| e.to_string())) {
+                Ok(job) => job,
+                Err(problem) => {
+                    tracing::error!("pipeline {name}: {problem}");
+                    return self.on_rest(&name, number, Rest::Failed(problem));
                 }
-                let door = (self.0.open_door)(self, &state);
-                if let Err(e) = &door {
-                    tracing::warn!("pipeline {}: no control socket: {e}", record.name);
-                }
-                let outcome = service.run();
-                drop(door);
-                tracing::info!("pipeline {}: {}", record.name, outcome.why);
-                if outcome.class == Class::Ended {
-                    self.note_ended(record, outcome.why);
-                }
+            };
+        job.budget = Arc::clone(&self.0.budget);
+        let memory = job.memory.clone();
+        let (service, handle) = Service::new(job, Settings { waits_for_brokers: true, ..Settings::default() });
+        let (weak, observed) = (Arc::downgrade(&self.0), name.clone());
+        handle.status.observe(Box::new(move |state| {
+            // A server that is gone keeps nothing.
+            if let Some(inner) = weak.upgrade() {
+                Manager(inner).on_state(&observed, number, state);
             }
-            Err(problem) => {
-                tracing::error!("pipeline {}: {problem}", record.name);
-                // The problem of an older revision is nobody's any more.
-                self.update(record, |entry| entry.problem = Some(problem));
+        }));
+        // Stopped or applied again while it was being checked: the newer wish counts.
+        let is_wanted = self.update(&name, number, |entry| {
+            let is_wanted = entry.record.desired == Desired::Running;
+            if is_wanted {
+                entry.before = last_checkpoint(&state);
+                entry.handle = Some(handle);
+                entry.memory = memory;
             }
+            is_wanted
+        });
+        if is_wanted != Some(true) {
+            return self.on_state(&name, number, State::Stopped);
+        }
+        let door = (self.0.open_door)(self, &state);
+        if let Err(e) = &door {
+            tracing::warn!("pipeline {name}: no control socket: {e}");
+        }
+        let outcome = service.run();
+        drop(door);
+        tracing::info!("pipeline {name}: {}", outcome.why);
+        if let Some(rest) = rest(outcome) {
+            self.on_rest(&name, number, rest);
         }
     }
 
-    /// Changes the entry if it still asks for what this thread runs. Says whether it did.
-    fn update(&self, record: &Record, change: impl FnOnce(&mut Entry)) -> bool {
+    /// Changes the entry if this is still its run.
+    fn update<R>(&self, name: &Name, number: u64, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         let mut entries = self.entries();
-        match entries.get_mut(&record.name) {
-            Some(entry) if entry.record == *record && !self.is_shutting_down() => {
-                change(entry);
-                true
-            }
-            _ => false,
-        }
+        let entry = entries.get_mut(name).filter(|entry| entry.run == number)?;
+        (!self.is_shutting_down()).then(|| change(entry))
     }
 
-    /// A kill before this costs one more start, which finds the same end in what was committed.
-    fn note_ended(&self, record: &Record, why: String) {
-        let mut entries = self.entries();
-        let Some(entry) = entries.get_mut(&record.name).filter(|entry| entry.record == *record) else { return };
-        let ended = Record { ended: Some(why), ..record.clone() };
-        match self.0.records.keep(&ended) {
-            Ok(()) => entry.record = ended,
-            Err(error) => tracing::warn!("that pipeline {} has ended could not be kept: {error}", record.name),
+    /// Ends the operation that waits for this state.
+    fn on_state(&self, name: &Name, number: u64, state: State) {
+        let wants_running = |record: &Record| operation::current(&record.operations).map(|it| it.kind.wants_running());
+        self.update(name, number, |entry| {
+            let result = match (state, wants_running(&entry.record)) {
+                // One that has ended was run to its end.
+                (State::Running | State::Stopped, Some(true)) | (State::Stopped, Some(false)) => Ok(()),
+                (State::Failed | State::CircuitOpen, Some(_)) => Err(entry.view().problem.unwrap_or_default()),
+                _ => return,
+            };
+            let mut record = entry.record.clone();
+            if operation::end(&mut record.operations, result) {
+                self.keep(entry, record);
+            }
+        });
+    }
+
+    /// Keeps how it came to rest by itself. A kill before this costs one more start, which comes to the same.
+    fn on_rest(&self, name: &Name, number: u64, rest: Rest) {
+        self.update(name, number, |entry| {
+            let mut record = entry.record.clone();
+            let result = match &rest {
+                Rest::Ended(_) => Ok(()),
+                Rest::Failed(why) | Rest::CircuitOpen(why) => Err(why.clone()),
+            };
+            operation::end(&mut record.operations, result);
+            record.rest = Some(rest);
+            self.keep(entry, record);
+        });
+    }
+
+    fn keep(&self, entry: &mut Entry, record: Record) {
+        if let Err(error) = self.0.records.keep(&record) {
+            tracing::warn!("pipeline {}: how it stands could not be kept: {error}", record.name);
         }
+        entry.record = record;
+        self.0.ended.notify_all();
+    }
+}
+
+/// How a service came to rest, unless somebody wanted it to.
+fn rest(outcome: Outcome) -> Option<Rest> {
+    match outcome.class {
+        Class::Ended => Some(Rest::Ended(outcome.why)),
+        Class::Stopped => None,
+        _ if outcome.circuit_open => Some(Rest::CircuitOpen(outcome.why)),
+        _ => Some(Rest::Failed(outcome.why)),
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use subtle::ConstantTimeEq;
+
 use crate::{durable, hex};
 
 /// 256 random bits as hex.
@@ -12,11 +14,11 @@ const DIGITS: usize = 64;
 
 /// A secret: never in a log, never in an error.
 #[derive(Clone)]
-pub(super) struct Token(String);
+pub struct Token(String);
 
 impl Token {
     /// Reads the token of a data folder, or makes it. Says whether it is new. The caller holds the folder's lock.
-    pub(super) fn open(path: &Path) -> io::Result<(Token, bool)> {
+    pub fn open(path: &Path) -> io::Result<(Token, bool)> {
         let refuse = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
         match fs::metadata(path) {
             Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
@@ -45,14 +47,12 @@ impl Token {
     }
 
     /// Takes as long for a nearly right token as for a wrong one.
-    pub(super) fn is(&self, presented: &str) -> bool {
-        let (ours, theirs) = (self.0.as_bytes(), presented.as_bytes());
-        let differences = ours.iter().zip(theirs).fold(0, |all, (a, b)| std::hint::black_box(all | (a ^ b)));
-        ours.len() == theirs.len() && differences == 0
+    pub fn is(&self, presented: &str) -> bool {
+        self.0.as_bytes().ct_eq(presented.as_bytes()).into()
     }
 
     /// For the one time that it is shown.
-    pub(super) fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }

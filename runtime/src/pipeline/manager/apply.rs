@@ -1,0 +1,205 @@
+//! A text becomes the revision that counts: checked, kept, switched to, started. The same text again changes nothing; a dry run
+//! says what would change.
+
+use serde_json::json;
+use weir_core::graph::plan;
+use weir_core::ids::Name;
+
+use super::check::{Accepted, check};
+use super::entry::{Entry, View};
+use super::operation::{self, Kind, Operation};
+use super::record::{Desired, Record, Rest};
+use super::revision::{Cause, Language, Revision};
+use super::{Error, Manager};
+use crate::access::Actor;
+use crate::clock;
+use crate::crash;
+
+/// A text that somebody wants to run.
+pub struct Wanted<'a> {
+    /// Of the pipeline.
+    pub name: &'a Name,
+    /// Of the text.
+    pub language: Language,
+    /// What is applied.
+    pub text: &'a str,
+    /// What must be there for it.
+    pub condition: Condition,
+    /// Who wants it.
+    pub by: &'a Actor,
+}
+
+/// What must be there, so that nobody writes over what he has not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Whatever is.
+    None,
+    /// A pipeline of this name.
+    Any,
+    /// None of this name.
+    New,
+    /// One at this revision.
+    Revision(u64),
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Applied {
+    /// The pipeline.
+    pub view: View,
+    /// There was none of its name.
+    pub created: bool,
+    /// What carries it out; nothing where the text runs already.
+    pub operation: Option<Operation>,
+}
+
+/// What an apply would do.
+pub struct Plan {
+    /// The pipeline.
+    pub name: Name,
+    /// There is none of its name.
+    pub creates: bool,
+    /// The revision that counts now.
+    pub before: Option<Revision>,
+    /// The one that would.
+    pub after: Revision,
+    /// How it would run.
+    pub plan: plan::Plan,
+}
+
+impl Manager {
+    /// Checks it, keeps it, (re)starts it. The same text for one that runs, or whose bounded input has ended, changes nothing.
+    pub fn apply(&self, wanted: &Wanted<'_>) -> Result<Applied, Error> {
+        self.is_whole(wanted.name.as_str())?;
+        let accepted = check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text)?;
+        self.switch(wanted, accepted, Cause::Apply, Kind::Apply)
+    }
+
+    /// Says what [`Manager::apply`] would do, and does nothing.
+    pub fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan, Error> {
+        self.is_whole(wanted.name.as_str())?;
+        let accepted = check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text)?;
+        let entries = self.entries();
+        let entry = entries.get(wanted.name);
+        wanted.condition.check(wanted.name, entry)?;
+        let before = entry.map(|entry| entry.revision.clone());
+        let after = revision(wanted, &accepted, Cause::Apply, before.as_ref().map_or(0, |before| before.number) + 1);
+        Ok(Plan { name: wanted.name.clone(), creates: before.is_none(), before, after, plan: accepted.checked.plan })
+    }
+
+    /// Makes it the revision that counts.
+    pub(super) fn switch(
+        &self,
+        wanted: &Wanted<'_>,
+        accepted: Accepted,
+        cause: Cause,
+        kind: Kind,
+    ) -> Result<Applied, Error> {
+        let (name, by) = (wanted.name, wanted.by);
+        let mut entries = self.entries();
+        if self.is_shutting_down() {
+            return Err(Error::ShuttingDown);
+        }
+        if entries.get(name).is_some_and(|entry| entry.is_being_deleted) {
+            return Err(Error::Deleting(name.clone()));
+        }
+        wanted.condition.check(name, entries.get(name))?;
+        let before = entries.get(name).map(|entry| &entry.record);
+        let number = before.map_or(0, |record| record.revision) + 1;
+        let revision = revision(wanted, &accepted, cause, number);
+        if let Some(entry) = entries.get(name)
+            && entry.revision.is_same(&revision)
+            && let Some(view) = entry.is_settled()
+        {
+            return Ok(Applied { view, created: false, operation: None });
+        }
+        self.check_quota(&entries, by, name, revision.memory)?;
+        // Order: the bytes of its operators, which nobody deletes while the entries are locked; the revision; the line of the
+        // audit; last the record that names the revision.
+        for pin in revision.operators.values() {
+            self.0.registry.blob_bytes(&pin.sha256)?;
+        }
+        let is_same = entries.get(name).is_some_and(|entry| entry.revision.is_same(&revision));
+        let mut record = Record {
+            name: name.clone(),
+            revision: if is_same { number - 1 } else { number },
+            before: if is_same { before.and_then(|it| it.before) } else { before.map(|it| it.revision) },
+            desired: Desired::Running,
+            by: before.map_or_else(|| by.name.clone(), |it| it.by.clone()),
+            rest: None,
+            trial: None,
+            operations: before.map(|it| it.operations.clone()).unwrap_or_default(),
+        };
+        operation::begin(&mut record.operations, kind, record.revision, &by.name);
+        if !is_same {
+            self.0.records.keep_revision(name, &revision)?;
+        }
+        let pins: Vec<String> =
+            revision.operators.iter().map(|(written, pin)| format!("{written} {}", pin.sha256)).collect();
+        let detail = json!({"revision": record.revision, "operators": pins});
+        self.audit(by, &format!("pipeline.{}", kind.as_str()), name.as_str(), detail)?;
+        self.0.records.keep(&record)?;
+        crash::point("deploy.switched");
+        let created = number == 1;
+        let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(record.clone(), revision.clone()));
+        entry.record = record;
+        if !is_same {
+            entry.revision = revision;
+        }
+        self.start(entry, Some(accepted.checked));
+        Ok(Applied { view: entry.view(), created, operation: entry.record.operations.last().cloned() })
+    }
+
+    fn check_quota(
+        &self,
+        entries: &std::collections::BTreeMap<Name, Entry>,
+        by: &Actor,
+        name: &Name,
+        memory: u64,
+    ) -> Result<(), Error> {
+        let others = || entries.values().filter(|entry| entry.record.by == by.name && entry.record.name != *name);
+        if entries.get(name).is_none_or(|entry| entry.record.by == by.name) {
+            by.check("pipelines", by.quota.pipelines, others().count() as u64 + 1)?;
+            let taken: u64 = others().map(|entry| entry.revision.memory).fold(0, u64::saturating_add);
+            by.check("bytes of memory for guests", by.quota.memory, taken.saturating_add(memory))?;
+        }
+        Ok(())
+    }
+}
+
+impl Condition {
+    fn check(self, name: &Name, entry: Option<&Entry>) -> Result<(), Error> {
+        let revision = entry.map(|entry| entry.record.revision);
+        match (self, revision) {
+            (Condition::None, _) | (Condition::Any, Some(_)) | (Condition::New, None) => Ok(()),
+            (Condition::New, Some(revision)) => Err(Error::Exists(name.clone(), revision)),
+            (Condition::Revision(wanted), Some(revision)) if wanted == revision => Ok(()),
+            (Condition::Any | Condition::Revision(_), revision) => Err(Error::Changed(revision.unwrap_or(0))),
+        }
+    }
+}
+
+impl Entry {
+    /// What there is to see where the revision that counts needs no start: it runs, or its bounded input has ended.
+    fn is_settled(&self) -> Option<View> {
+        let is_settled = match (self.record.desired, &self.record.rest) {
+            (_, Some(Rest::Ended(_))) => true,
+            (Desired::Running, None) => self.is_live(),
+            _ => false,
+        };
+        is_settled.then(|| self.view())
+    }
+}
+
+fn revision(wanted: &Wanted<'_>, accepted: &Accepted, cause: Cause, number: u64) -> Revision {
+    Revision {
+        number,
+        at: clock::now_millis(),
+        by: wanted.by.name.clone(),
+        cause,
+        language: wanted.language,
+        text: wanted.text.to_owned(),
+        operators: accepted.operators.clone(),
+        memory: accepted.memory(),
+    }
+}
