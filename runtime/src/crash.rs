@@ -33,6 +33,7 @@ pub const POINTS: &[&str] = &[
     "restore.manifest_read",
     "restore.files_linked",
     "restore.db_opened",
+    "migrate.written",
     "restore.seeked",
     "upload.tmp_written",
     "upload.renamed",

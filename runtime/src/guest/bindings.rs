@@ -32,7 +32,6 @@ pub(super) struct ColumnRef {
 /// A column that a guest returned: copied, because post-return has freed it.
 #[derive(ComponentType, Lift)]
 #[component(record)]
-#[expect(dead_code, reason = "typechecks `migrate`; called when schema migration comes")]
 pub(super) struct ColumnOwned {
     pub(super) ends: Vec<u32>,
     pub(super) data: Vec<u8>,

@@ -103,6 +103,7 @@ pub(super) enum Phase {
     Idle,
     Describe,
     Open,
+    Migrate,
     Process,
     Timers,
     Watermark,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 use weir_core::ids::Name;
-use weir_core::record::{Batch, Column};
+use weir_core::record::{ABSENT, Batch, Column};
 
-use super::bindings::{BatchIn, ColumnIn, Domain, DueIn, FailureKind, TaskIn};
+use super::bindings::{BatchIn, ColumnIn, ColumnOwned, Domain, DueIn, FailureKind, TaskIn};
 use super::call::{Context, Failure, Output, Phase, Reason};
 use super::columns::Parts;
 use super::descriptor::Descriptor;
@@ -19,7 +19,7 @@ use super::imports::clean;
 use super::limits::Limits;
 use super::measured::{Measured, Measuring};
 use super::operator::Operator;
-use super::store::{Answer, Data, Exports, START_FUEL, instantiate};
+use super::store::{Answer, Data, Exports, Migrate, Migrated, START_FUEL, instantiate};
 use super::trap::trapped;
 use crate::state::{DueTimers, KeyedState};
 
@@ -212,6 +212,28 @@ impl Instance {
         self.finish(result)
     }
 
+    /// Rewrites values of a state that an older schema version wrote. As many come back; an absent one stands for none.
+    pub fn migrate(&mut self, state: u32, from: u32, values: &Column) -> Result<Column, Failure> {
+        self.renew()?;
+        let func = self.exports.migrate;
+        self.begin(Phase::Migrate, i64::MIN, 0).state.begin_call(&[], &Column::default());
+        // SAFETY: checked at load (`typecheck`).
+        let typed = unsafe { TypedFunc::<Migrate<'_>, Migrated>::new_unchecked(func) };
+        let mut answered = None;
+        let result = self.call(typed, (state, from, ColumnIn { ends: &values.ends, data: &values.data }));
+        self.finish(result.map(|(answer,)| (answer.map(|column| answered = Some(column)),)))?;
+        let emitted = self.context().output.ports.iter().any(|rows| rows.len() > 0);
+        let migrated = answered.map(|ColumnOwned { ends, data }| Column { ends, data }).unwrap_or_default();
+        let wrong = match emitted {
+            true => Some("it emitted rows, which would be lost".to_owned()),
+            false => wrong_column(&migrated, values.len(), self.settings.limits.record),
+        };
+        match wrong {
+            None => Ok(migrated),
+            Some(message) => Err(Failure { reason: Reason::Failed, slot: None, code: "migrate".to_owned(), message }),
+        }
+    }
+
     /// Tells the guest that it goes. What it answers changes nothing.
     pub fn close(&mut self) {
         if self.poisoned || !self.descriptor().calls("close") {
@@ -318,4 +340,25 @@ impl Instance {
         let result = self.call(typed, (task,));
         self.finish(result)
     }
+}
+
+/// What is wrong with the column that `migrate` returned.
+fn wrong_column(column: &Column, wanted: usize, bytes_max: usize) -> Option<String> {
+    if column.len() != wanted {
+        return Some(format!("{} values came back for {wanted}", column.len()));
+    }
+    let mut last = 0;
+    for end in column.ends.iter().map(|end| end & !ABSENT) {
+        if end < last || end as usize > column.data.len() {
+            return Some(format!("a column's ends must rise and stay within its {} bytes", column.data.len()));
+        }
+        if (end - last) as usize > bytes_max {
+            return Some(format!(
+                "a value of {} bytes is over the limit of {bytes_max} (`limits.record`)",
+                end - last
+            ));
+        }
+        last = end;
+    }
+    None
 }

@@ -21,6 +21,10 @@ const HOSTCALL_BYTES_MAX: usize = 64 << 20;
 /// What an export that can fail answers.
 pub(super) type Answer = (Result<(), FailureOut>,);
 
+/// What `migrate` takes and answers.
+pub(super) type Migrated = (Result<ColumnOwned, FailureOut>,);
+pub(super) type Migrate<'a> = (u32, u32, ColumnIn<'a>);
+
 /// The data of a store.
 pub(super) struct Data {
     /// Always present but during an import.
@@ -36,6 +40,7 @@ pub(super) struct Exports {
     pub(super) on_timers: Func,
     pub(super) on_watermark: Func,
     pub(super) on_end: Func,
+    pub(super) migrate: Func,
     pub(super) close: Func,
 }
 
@@ -58,6 +63,7 @@ pub(super) fn instantiate(operator: &Operator, context: Box<Context>, limits: Li
             on_timers: func(&mut store, &exports.on_timers)?,
             on_watermark: func(&mut store, &exports.on_watermark)?,
             on_end: func(&mut store, &exports.on_end)?,
+            migrate: func(&mut store, &exports.migrate)?,
             close: func(&mut store, &exports.close)?,
         })
     });
@@ -78,13 +84,12 @@ pub(super) fn typecheck(
     instance: &wasmtime::component::Instance,
     exports: &ExportIndices,
 ) -> wasmtime::Result<()> {
-    type Migrate = (u32, u32, ColumnIn<'static>);
     instance.get_typed_func::<(TaskIn<'static>,), Answer>(&mut *store, &exports.open)?;
     instance.get_typed_func::<(BatchIn<'static>,), Answer>(&mut *store, &exports.process)?;
     instance.get_typed_func::<(DueIn<'static>,), Answer>(&mut *store, &exports.on_timers)?;
     instance.get_typed_func::<(i64,), Answer>(&mut *store, &exports.on_watermark)?;
     instance.get_typed_func::<(), Answer>(&mut *store, &exports.on_end)?;
-    instance.get_typed_func::<Migrate, (Result<ColumnOwned, FailureOut>,)>(&mut *store, &exports.migrate)?;
+    instance.get_typed_func::<Migrate<'static>, Migrated>(&mut *store, &exports.migrate)?;
     instance.get_typed_func::<(), ()>(&mut *store, &exports.close)?;
     Ok(())
 }

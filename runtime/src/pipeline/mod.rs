@@ -7,6 +7,7 @@ mod authority;
 mod authority_thread;
 pub mod checkpoints;
 mod clusters;
+pub mod compatibility;
 mod config_schema;
 pub mod current;
 pub mod folder;

@@ -16,10 +16,10 @@ use weir_core::checkpoint::manifest::{self, FileRef, Manifest, SnapshotRef};
 use weir_core::ids::Name;
 use weir_core::key_group::KEY_GROUPS;
 
+use super::compatibility::{self, Fit, TIMERS, Verdict};
 use super::job::Checked;
 use super::renames;
 use super::snapshot_store::{self, SnapshotStore};
-use super::writer::{TIMERS, state_ids};
 use crate::state::FILES;
 use crate::storage::{Local, Storage};
 use crate::{durable, hex, state};
@@ -332,8 +332,10 @@ impl Opened {
         let mut manifest = self.manifest.clone();
         renames::apply(&mut manifest, &checked.pipeline)
             .map_err(|why| Error::PreviousName { path: path.to_owned(), why })?;
-        state_ids(checked, Some(&manifest))
-            .map_err(|failure| Error::States { path: path.to_owned(), why: failure.why })?;
+        let verdicts = compatibility::compare(&manifest, checked);
+        if let Some(why) = compatibility::refusal(&verdicts) {
+            return Err(Error::States { path: path.to_owned(), why });
+        }
         if allows_non_restored {
             return Ok(());
         }
@@ -372,19 +374,13 @@ pub(super) struct Strays {
 }
 
 pub(super) fn strays(manifest: &Manifest, checked: &Checked) -> Strays {
-    let mut states = Vec::new();
-    for (node, kept) in &manifest.nodes {
-        let operator = checked.operators.get(node);
-        for (name, state) in kept.states.iter().filter(|(_, state)| !manifest.dropped.contains(&state.id)) {
-            let is_declared = operator.is_some_and(|operator| {
-                name == TIMERS || operator.descriptor().states.iter().any(|declared| declared.name == *name)
-            });
-            if !is_declared {
-                let what = if name == TIMERS { "timers".to_owned() } else { format!("state `{name}`") };
-                states.push((state.id, format!("{what} of node `{node}`")));
-            }
-        }
-    }
+    let verdicts = compatibility::compare(manifest, checked).into_iter();
+    let states = verdicts.filter(|verdict| verdict.fit == Fit::NotDeclared).filter_map(|Verdict { node, state, .. }| {
+        let id = manifest.nodes.get(&node)?.states.get(&state)?.id;
+        let what = if state == TIMERS { "timers".to_owned() } else { format!("state `{state}`") };
+        Some((id, format!("{what} of node `{node}`")))
+    });
+    let states = states.collect();
     let is_gone = |name: &&Name| checked.pipeline.source(name.as_str()).is_none();
     let sources = manifest.sources.keys().filter(is_gone).map(|name| format!("positions of source `{name}`")).collect();
     Strays { states, sources }

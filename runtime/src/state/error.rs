@@ -75,6 +75,9 @@ pub enum Error {
         /// Bytes.
         limit: usize,
     },
+    /// An operator did not rewrite a value of an older schema version.
+    #[error("{0}")]
+    NotMigrated(String),
     /// An entry of the database that this layout cannot have.
     #[error("an entry of the state is not readable: {0}")]
     Entry(String),

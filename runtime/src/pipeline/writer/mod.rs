@@ -2,6 +2,7 @@
 //! for; and what a start does with the disk before there is a thread. Decides nothing: lists come from the protocol.
 
 mod import;
+mod migrate;
 mod restore;
 mod thread;
 
@@ -15,7 +16,8 @@ use weir_core::checkpoint::manifest::{CommitKind, Manifest, NodeSnapshot, Snapsh
 use weir_core::domain::{Class, Fact, Failure, Inventory, Retire};
 use weir_core::ids::{Epoch, Name, Token};
 
-pub(super) use self::restore::{Restored, TIMERS, keyed_state, state_ids};
+pub(super) use self::restore::{Restored, keyed_state};
+use self::restore::state_ids;
 use self::thread::{Worker, collect};
 use super::authority::sink_folders;
 use super::job::Job;
@@ -218,6 +220,7 @@ fn failure(error: &Error) -> Failure {
         // Nothing was fsynced: a start that finds no room tries again.
         Error::NoSpace { .. } => Class::Transient,
         Error::Fatal { .. } => Class::Io,
+        Error::NotMigrated(_) => Class::Guest,
         _ => Class::Halt,
     };
     Failure { class, why: error.sentence() }

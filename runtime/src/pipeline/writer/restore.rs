@@ -12,15 +12,14 @@ use weir_core::ids::{Name, Token};
 use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 
 use super::failure;
+use super::migrate::Migrations;
 use crate::guest::Descriptor;
+use crate::pipeline::compatibility::{self, TIMERS};
 use crate::pipeline::job::{Checked, Job};
 use crate::pipeline::renames;
 use crate::pipeline::savepoint;
 use crate::pipeline::snapshot_store::Snapshot;
-use crate::state::{Database, Error, KeyedState, Kind, Live, Restoring, StateSpec};
-
-/// How a node's timers are called among its states. No declared state can have this name.
-pub(in crate::pipeline) const TIMERS: &str = "@timers";
+use crate::state::{Database, Error, KeyedState, Kind, Live, Migrate, Restoring, StateSpec};
 
 /// The id of the timers of an operator that has none: no entry has it.
 const NO_TIMERS: u16 = u16::MAX;
@@ -80,8 +79,10 @@ pub(super) fn verify(job: &Job, snapshot: &SnapshotRef) -> Result<Snapshot, Fail
         ));
     }
     renames::apply(&mut loaded.manifest, job.pipeline()).or_else(halt)?;
-    state_ids(&job.checked, Some(&loaded.manifest))?;
-    Ok(loaded)
+    match compatibility::refusal(&compatibility::compare(&loaded.manifest, &job.checked)) {
+        Some(why) => halt(why),
+        None => Ok(loaded),
+    }
 }
 
 /// What to do about a snapshot that is not whole.
@@ -102,7 +103,7 @@ fn way_back(job: &Job, damaged: &SnapshotRef) -> String {
     }
 }
 
-/// Loads a snapshot, or makes an empty database. The positions and working sets that it gives are those of one barrier.
+/// Loads a snapshot, with what needs it migrated, or makes an empty database. The positions and working sets that it gives are those of one barrier.
 pub(super) fn load(
     job: &Job,
     snapshot: Option<&Snapshot>,
@@ -135,7 +136,10 @@ pub(super) fn load(
                 false => Err(snapshot.manifest.name_of_state(id).unwrap_or_else(|| format!("a state with id {id}"))),
             };
             let at = (snapshot.manifest.epoch, &snapshot.files);
-            Database::restore(storage, &dir, token, live, at, Restoring { nodes: &mut nodes, stray: &stray })
+            let mut migrations = Migrations::of(job, &snapshot.manifest);
+            let by = (!migrations.is_empty()).then_some(&mut migrations as &mut dyn Migrate);
+            let into = Restoring { nodes: &mut nodes, stray: &stray, migrate: by };
+            Database::restore(storage, &dir, token, live, at, into).inspect(|_| migrations.finish())
         }
     };
     let database = database.map_err(|e| failure(&e))?;
@@ -162,38 +166,30 @@ pub(super) fn dropped(job: &Job, manifest: Option<&Manifest>) -> BTreeSet<u16> {
     dropped
 }
 
-/// Ids of all states of the pipeline: those of the manifest, and new ones behind them.
-pub(in crate::pipeline) fn state_ids(checked: &Checked, manifest: Option<&Manifest>) -> Result<StateIds, Failure> {
+/// Ids of all states of the pipeline: those of the manifest, and new ones behind them; with the versions that are declared,
+/// which is what they have once they are restored.
+pub(super) fn state_ids(checked: &Checked, manifest: Option<&Manifest>) -> Result<StateIds, Failure> {
     let mut ids: StateIds = manifest
         .map(|manifest| manifest.nodes.iter().map(|(name, node)| (name.clone(), node.states.clone())).collect())
         .unwrap_or_default();
+    let dropped = manifest.map(|manifest| manifest.dropped.clone()).unwrap_or_default();
     let used = ids.values().flat_map(|states| states.values()).map(|state| state.id);
-    let used = used.chain(manifest.iter().flat_map(|manifest| manifest.dropped.iter().copied())).max();
+    let used = used.chain(dropped.iter().copied()).max();
     let mut next = used.map_or(Some(0), |id| id.checked_add(1));
     for (node, operator) in &checked.operators {
         let known = ids.entry(node.clone()).or_default();
-        let declared = operator.descriptor().states.iter().map(|s| (s.name.as_str(), s.kind.as_str(), s.version));
-        // A node without any state is not named where a later pipeline has no place for it.
-        let timers = operator.descriptor().calls("timers").then_some((TIMERS, "timers", 1));
-        for (name, kind, version) in declared.chain(timers) {
-            match known.get(name) {
-                None => {
-                    let id = next.ok_or_else(|| Failure {
-                        class: Class::Halt,
-                        why: "the pipeline has had 65,536 states: no id is left for another".to_owned(),
-                    })?;
-                    known.insert(name.to_owned(), StateId { id, kind: kind.to_owned(), version });
-                    next = id.checked_add(1).filter(|next| *next != NO_TIMERS);
-                }
-                Some(state) if state.kind == kind && state.version == version => {}
-                Some(state) => {
-                    let why = format!(
-                        "the checkpoint has state `{node}.{name}` as {} v{}, the operator declares {kind} v{version}; migrations come later: use the operator that wrote it, or start with --from empty --rewind",
-                        state.kind, state.version
-                    );
-                    return Err(Failure { class: Class::Halt, why });
-                }
+        for (name, kind, version) in compatibility::declared(operator.descriptor()) {
+            // One that was left out and is declared again is another one.
+            if let Some(state) = known.get_mut(name).filter(|state| !dropped.contains(&state.id)) {
+                state.version = version;
+                continue;
             }
+            let id = next.ok_or_else(|| Failure {
+                class: Class::Halt,
+                why: "the pipeline has had 65,536 states: no id is left for another".to_owned(),
+            })?;
+            known.insert(name.to_owned(), StateId { id, kind: kind.to_owned(), version });
+            next = id.checked_add(1).filter(|next| *next != NO_TIMERS);
         }
     }
     Ok(ids)

@@ -45,7 +45,7 @@ impl Piece {
 }
 
 /// See the module.
-pub(super) fn fill(db: &DB, Restoring { nodes, stray }: Restoring<'_, '_>) -> Result<(), Error> {
+pub(super) fn fill(db: &DB, Restoring { nodes, stray, .. }: Restoring<'_, '_>) -> Result<(), Error> {
     let kinds: Vec<(u16, Stored)> = nodes.iter().flat_map(|node| node.stored()).collect();
     let kind = |id| kinds.iter().find(|(known, _)| *known == id).map(|(_, kind)| *kind);
     let (next, is_filled) = (AtomicU16::new(0), AtomicBool::new(false));

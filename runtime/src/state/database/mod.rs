@@ -19,7 +19,7 @@ use weir_core::ids::{Epoch, Token};
 
 use super::files::{Files, VerifiedFiles, list_dir};
 use super::options::failed_live;
-use super::{Error, KeyedState, Live, SealedState, delta, live};
+use super::{Error, KeyedState, Live, Migrate, SealedState, delta, live, migrate};
 use crate::crash;
 use crate::storage::Storage;
 
@@ -60,6 +60,8 @@ pub struct Restoring<'a, 'b> {
     /// Decides about entries of a state id that nobody declares: they are left out, or the restore fails with the name that
     /// it gives.
     pub stray: &'a dyn Fn(u16) -> Result<(), String>,
+    /// Rewrites values of older schema versions, before any of them is loaded.
+    pub migrate: Option<&'a mut dyn Migrate>,
 }
 
 impl Database {
@@ -69,14 +71,15 @@ impl Database {
     }
 
     /// Rebuilds the live database from a snapshot of this epoch and fills the working sets from it, as far as their budget
-    /// goes; the rest stays in the database. A database of an earlier attempt in this process is dropped before.
+    /// goes; the rest stays in the database. A database of an earlier attempt in this process is dropped before. What is
+    /// migrated is one more delta of the chain: each later snapshot names it, or a base that was made behind it.
     pub fn restore(
         storage: Arc<dyn Storage>,
         dir: &Path,
         token: Token,
         live: Arc<Live>,
         (epoch, snapshot): (Epoch, &VerifiedFiles),
-        into: Restoring<'_, '_>,
+        mut into: Restoring<'_, '_>,
     ) -> Result<Database, Error> {
         let mut database = Database::over(storage, dir, token, live, snapshot.files().clone())?;
         database.written = epoch;
@@ -86,12 +89,36 @@ impl Database {
             crash::point("restore.files_linked");
             database.ingest()?;
             crash::point("restore.db_opened");
+            if let Some(by) = into.migrate.take() {
+                database.migrate(by)?;
+            }
             // Read twice at once below, by this thread: nobody waits to write yet.
             let live = database.live.read();
             fill::fill(live.as_ref().expect("restore has opened the database"), into)?;
             drop(live);
         }
         Ok(database)
+    }
+
+    /// Rewrites values in the live database. Nothing durable names what is written before the next snapshot does.
+    fn migrate(&mut self, by: &mut dyn Migrate) -> Result<(), Error> {
+        let temporary = self.files.temporary();
+        let live = self.live.read();
+        let written = migrate::write(live.as_ref().expect("restore has opened the database"), by, &temporary);
+        drop(live);
+        match written {
+            Ok(true) => {
+                let file = self.files.keep(&temporary)?;
+                self.chain.deltas.push(file);
+                crash::point("migrate.written");
+                self.ingest()
+            }
+            Ok(false) => Ok(()),
+            Err(error) => {
+                let _ = fs::remove_file(&temporary);
+                Err(error)
+            }
+        }
     }
 
     fn over(

@@ -35,7 +35,7 @@ fn restore(
         token,
         Arc::default(),
         (Epoch(1), snapshot),
-        Restoring { nodes, stray: &stray },
+        Restoring { nodes, stray: &stray, migrate: None },
     )
 }
 

@@ -111,7 +111,7 @@ impl Small {
         self.database = None;
         self.state = state(&live, &Budget::new(BUDGET));
         let verified = verify(&*storage(self.dir.path()), &self.files).unwrap();
-        let into = Restoring { nodes: &mut [&mut self.state], stray: &|id| Err(id.to_string()) };
+        let into = Restoring { nodes: &mut [&mut self.state], stray: &|id| Err(id.to_string()), migrate: None };
         let restored = (self.epoch, &verified);
         self.database =
             Some(Database::restore(storage(self.dir.path()), &at("live"), self.token, live, restored, into).unwrap());
