@@ -110,7 +110,7 @@ impl Descriptor {
         self.callback("end")
     }
 
-    /// Wants `migrate` for values of older schema versions.
+    /// Wants `migrate` for values of older schema versions. Without it a state whose version is raised is refused.
     pub fn migrates(self) -> Descriptor {
         self.callback("migrate")
     }

@@ -28,6 +28,11 @@ impl Failure {
         Failure { kind: FailureKind::Retry, ..Failure::fatal(code, message) }
     }
 
+    /// In `migrate`: there is no way from this version of this state.
+    pub fn no_migration(state: u32, from_version: u32) -> Failure {
+        Failure::fatal("no-migration", format_args!("state {state} has no way from schema version {from_version}"))
+    }
+
     /// A stable word for what went wrong.
     pub fn code(&self) -> &str {
         &self.code

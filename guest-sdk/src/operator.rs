@@ -42,10 +42,36 @@ pub trait Operator: Sized + 'static {
         Ok(())
     }
 
-    /// One value (or map value) of the state with this index, written under an older schema version; `None` removes it.
-    /// Wanted by [`Descriptor::migrates`].
+    /// One value of a state (of a map: the value of a field) that an older schema version wrote; `None` removes it. Wanted by
+    /// [`Descriptor::migrates`].
+    ///
+    /// Called at the start of a pipeline, behind `open`, for every value of each state whose version in the snapshot is older
+    /// than the declared one, of whatever older version it is. A start that a crash cuts off does it again, so the answer
+    /// depends on the arguments and the configuration alone. There is no key, no state, no timer and no output.
+    ///
+    /// ```
+    /// # use weir_sdk::*;
+    /// /// Version 1 was a `u64`: the number of records.
+    /// const COUNT: ValueState<(u64, i64)> = ValueState::new(0, "count").version(2);
+    ///
+    /// # struct Count;
+    /// # impl Operator for Count {
+    /// # fn descriptor() -> Descriptor { Descriptor::new("count", "2.0.0").value_state(COUNT).migrates() }
+    /// # fn open(_: &Config, _: &Task) -> Result<Count, Failure> { Ok(Count) }
+    /// # fn process(&mut self, _: &Record<'_>, _: &mut Context) -> Result<(), Failure> { Ok(()) }
+    /// fn migrate(&mut self, state: u32, from_version: u32, value: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    ///     if COUNT.is(state) && from_version == 1 {
+    ///         return COUNT.rewrite(value, |count: u64| Some((count, i64::MIN)));
+    ///     }
+    ///     Err(Failure::no_migration(state, from_version))
+    /// }
+    /// # }
+    /// # let mut host = weir_sdk::testing::TestHost::<Count>::open("{}").unwrap();
+    /// # let old = host.migrate(0, 1, &[Some(7_u64.to_le_bytes().to_vec())]).unwrap();
+    /// # assert_eq!(<(u64, i64)>::decode(&mut old[0].as_deref().unwrap()), Ok((7, i64::MIN)));
+    /// ```
     fn migrate(&mut self, state: u32, from_version: u32, _value: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        Err(Failure::fatal("no-migration", format_args!("state {state} has no way from schema version {from_version}")))
+        Err(Failure::no_migration(state, from_version))
     }
 
     /// The instance is about to go. Wanted by [`Descriptor::closes`].

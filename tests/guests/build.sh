@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the test operators as core modules: tests/guests/target/wasm32-unknown-unknown/release/{count,hostile,identity,ledger,raw}.wasm.
+# Builds the test operators as core modules: tests/guests/target/wasm32-unknown-unknown/release/{count,hostile,identity,
+# ledger,ledger2,ledger2_bare,ledger2_map,raw}.wasm.
 # The tests make components of them in process (weir::guest::component::componentize); the .wat files beside are components
 # as they are.
 set -eu

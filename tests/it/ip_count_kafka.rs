@@ -17,9 +17,9 @@ use crate::place::copy_folder;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The points that this pipeline passes: all but those of several inputs, of the authority `CURRENT` and its file sinks, of
-/// uploads and of a server. A new one is tested by itself, and one that is never passed fails the test.
+/// migrations, of uploads and of a server. A new one is tested by itself, and one that is never passed fails the test.
 fn points() -> impl Iterator<Item = &'static str> {
-    let elsewhere = ["align.first_input", "current.", "sink.", "upload.", "deploy."];
+    let elsewhere = ["align.first_input", "current.", "sink.", "migrate.", "upload.", "deploy."];
     POINTS.iter().copied().filter(move |point| !elsewhere.iter().any(|prefix| point.starts_with(prefix)))
 }
 

@@ -15,6 +15,7 @@ mod kafka_start;
 mod kill_kafka;
 mod local;
 mod memory;
+mod migrate;
 mod one_name;
 mod parallel;
 mod place;

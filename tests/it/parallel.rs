@@ -16,7 +16,7 @@ use crate::place::{Place, SOON};
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The ledger of `local`, its node with so many subtasks from the next start on.
-fn spread(place: &Place, parallelism: u32) {
+pub(crate) fn spread(place: &Place, parallelism: u32) {
     let text = fs::read_to_string(place.path("p.toml")).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with("parallelism"));
     let text: String = lines.map(|line| format!("{line}\n")).collect();

@@ -186,9 +186,9 @@ fn whatever_is_wrong_with_a_savepoint_is_named_and_nothing_is_made() {
     note("a newer manifest", &written(|it| it["version"] = 2.into(), "has format 2"));
     note("other key groups", &written(|it| it["key_groups"] = 64.into(), "has 64 key groups"));
     let newer = |it: &mut Value| it["nodes"]["ledger"]["states"]["chain"]["version"] = 7.into();
-    note("another version of a state", &written(newer, "declares value v1"));
+    note("another version of a state", &written(newer, "declares v1 (value), which is older"));
     let other = |it: &mut Value| it["nodes"]["ledger"]["states"]["chain"]["kind"] = "map".into();
-    note("another kind of state", &written(other, "as map v1"));
+    note("another kind of state", &written(other, "has state \"chain\" v1 (map)"));
     from(&place, Path::new("no such"), &[]).expect(Exit::Code(2));
     let pipeline = fs::read_to_string(place.path("p.toml")).unwrap();
     place.pipeline(&pipeline.replace("name = \"kept\"", "name = \"other\""));

@@ -14,14 +14,14 @@ use crate::local::Output;
 use crate::place::{Place, SOON, guest};
 
 /// So much state a key, at a tenth of what the ledger keeps for it: 256 MiB at ten million keys.
-const MEMORY_PER_KEY: u64 = 27;
+pub(crate) const MEMORY_PER_KEY: u64 = 27;
 
 fn keys() -> u64 {
     std::env::var("WEIR_TEST_KEYS").map_or(40_000, |keys| keys.parse().expect("WEIR_TEST_KEYS is a number"))
 }
 
 /// Each key about three times, in random order. Where there are many, a checkpoint takes longer than the shortest interval.
-fn many_keys(keys: u64, backend: &str) -> Place {
+pub(crate) fn many_keys(keys: u64, backend: &str) -> Place {
     let interval = if keys > 1_000_000 { "1s" } else { "50ms" };
     let draft = Draft::new("many", &format!("interval = \"{interval}\"")).key(&format!("state = \"{backend}\""));
     let draft = draft.records("made", keys, &format!("count = {}", keys * 3));
@@ -31,7 +31,7 @@ fn many_keys(keys: u64, backend: &str) -> Place {
 
 /// What came out, read line by line: gigabytes at ten million keys. One source and one subtask, so the rows of records come
 /// in one order; those of timers that fire together do not.
-fn digest(place: &Place) -> [(u64, u64); 2] {
+pub(crate) fn digest(place: &Place) -> [(u64, u64); 2] {
     ["chain", "timers"].map(|sink| {
         let mut parts: Vec<PathBuf> = fs::read_dir(place.path(sink)).unwrap().map(|e| e.unwrap().path()).collect();
         parts.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
-use super::{Codec, Field};
+use super::{Codec, Field, rewrite};
 use crate::column::ColumnBuf;
-use crate::host;
+use crate::{Failure, host};
 
 /// A map per key, as a constant with its place in the descriptor:
 /// `const SEEN: MapState<String, u64> = MapState::new(1, "seen");`
@@ -44,6 +44,20 @@ impl<F, V> MapState<F, V> {
     pub const fn ttl(mut self, ttl: &'static str) -> MapState<F, V> {
         self.ttl = Some(ttl);
         self
+    }
+
+    /// Whether `migrate` is about this state.
+    pub const fn is(self, state: u32) -> bool {
+        self.index == state
+    }
+
+    /// In `migrate`: reads the value of a field of an older schema version as what it was then, and gives what it is now; `None`
+    /// removes the field. Fields stay as they are.
+    pub fn rewrite<Old: Codec>(self, value: &[u8], f: impl FnOnce(Old) -> Option<V>) -> Result<Option<Vec<u8>>, Failure>
+    where
+        V: Codec,
+    {
+        rewrite(self.name, value, f)
     }
 }
 

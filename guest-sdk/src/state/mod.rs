@@ -7,6 +7,8 @@ mod value;
 
 use std::any::TypeId;
 
+use crate::Failure;
+
 pub use codec::{Codec, Field, Json, Malformed};
 pub use compact::{Compact, Items};
 pub use map::{MapEntry, MapState};
@@ -67,4 +69,23 @@ impl States {
         self.values.iter_mut().flatten().for_each(|(_, cache)| cache.flush());
         self.maps.iter_mut().for_each(map::Cache::flush);
     }
+}
+
+/// A value of state `name`, read as the type that it had and written as the one that it has.
+fn rewrite<Old: Codec, New: Codec>(
+    name: &str,
+    mut value: &[u8],
+    f: impl FnOnce(Old) -> Option<New>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let old = Old::decode(&mut value).ok().filter(|_| value.is_empty()).ok_or_else(|| {
+        Failure::fatal(
+            "malformed",
+            format_args!("state `{name}` holds bytes that the type of its older version does not read"),
+        )
+    })?;
+    Ok(f(old).map(|new| {
+        let mut bytes = Vec::new();
+        new.encode(&mut bytes);
+        bytes
+    }))
 }

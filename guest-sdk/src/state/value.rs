@@ -4,9 +4,9 @@
 
 use std::marker::PhantomData;
 
-use super::{Cached, Codec};
+use super::{Cached, Codec, rewrite};
 use crate::column::{Column, ColumnBuf};
-use crate::host;
+use crate::{Failure, host};
 
 /// A value per key, as a constant with its place in the descriptor:
 /// `const COUNT: ValueState<u64> = ValueState::new(0, "count");`
@@ -44,6 +44,19 @@ impl<T> ValueState<T> {
     pub const fn ttl(mut self, ttl: &'static str) -> ValueState<T> {
         self.ttl = Some(ttl);
         self
+    }
+
+    /// Whether `migrate` is about this state.
+    pub const fn is(self, state: u32) -> bool {
+        self.index == state
+    }
+
+    /// In `migrate`: reads a value of an older schema version as what it was then, and gives what it is now; `None` removes it.
+    pub fn rewrite<Old: Codec>(self, value: &[u8], f: impl FnOnce(Old) -> Option<T>) -> Result<Option<Vec<u8>>, Failure>
+    where
+        T: Codec,
+    {
+        rewrite(self.name, value, f)
     }
 }
 

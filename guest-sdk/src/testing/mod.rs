@@ -21,6 +21,7 @@
 //! ```
 
 mod record;
+mod upgrade;
 pub(crate) mod world;
 
 use std::collections::BTreeMap;

@@ -299,3 +299,79 @@ fn instance_fields_live_between_calls_only_until_the_host_opens_another() {
     let calls: Vec<_> = host.take("side").iter().map(|row| row.text().to_owned()).collect();
     assert_eq!(calls, ["2", "1"]);
 }
+
+mod upgrade {
+    use super::*;
+
+    const NEW_COUNT: ValueState<(u64, String)> = ValueState::new(1, "count").version(3);
+    const NEW_WORDS: MapState<String, u64> = MapState::new(0, "words").version(2);
+
+    /// What comes after `Probe`: other places, other types, and no `last`.
+    struct Next;
+
+    impl Operator for Next {
+        fn descriptor() -> Descriptor {
+            let descriptor = Descriptor::new("probe", "0.2.0").input("in", &[KEYS, VALUES]).output(MAIN);
+            descriptor.map_state(NEW_WORDS).value_state(NEW_COUNT).timers().migrates()
+        }
+
+        fn open(_: &Config, _: &Task) -> Result<Next, Failure> {
+            Ok(Next)
+        }
+
+        fn process(&mut self, _: &Record<'_>, _: &mut Context) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn migrate(&mut self, state: u32, from_version: u32, value: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+            if NEW_COUNT.is(state) && from_version == 1 {
+                return NEW_COUNT.rewrite(value, |count: u64| (count < 3).then(|| (count, "was".to_owned())));
+            }
+            if NEW_WORDS.is(state) {
+                return NEW_WORDS.rewrite(value, |word: Vec<u8>| Some(word.len() as u64));
+            }
+            Err(Failure::no_migration(state, from_version))
+        }
+    }
+
+    /// Declares what `Probe` wrote as another kind, or as newer without a way.
+    struct Unfit;
+
+    impl Operator for Unfit {
+        fn descriptor() -> Descriptor {
+            Descriptor::new("probe", "0.2.0").value_state(COUNT.version(2))
+        }
+
+        fn open(_: &Config, _: &Task) -> Result<Unfit, Failure> {
+            Ok(Unfit)
+        }
+
+        fn process(&mut self, _: &Record<'_>, _: &mut Context) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn state_of_an_older_version_goes_through_migrate_and_keeps_its_keys_and_fields() {
+        let mut host = TestHost::<Probe>::open("{}").unwrap();
+        let record = |key: &str, value: &str| record(0).key(key).value(value);
+        host.push(&[record("a", "count"), record("b", "count"), record("b", "count"), record("b", "count")]).unwrap();
+        host.push(&[record("a", "put x ten")]).unwrap();
+        let words: Vec<(String, Vec<u8>)> = host.map(WORDS, "a");
+        let timers = host.timers(Domain::Event);
+        let host = host.upgrade::<Next>("{}").unwrap();
+        assert_eq!(host.value(NEW_COUNT, "a"), Some((1, "was".to_owned())));
+        assert_eq!(host.value(NEW_COUNT, "b"), None, "it was removed");
+        let expected: Vec<(String, u64)> = words.into_iter().map(|(word, value)| (word, value.len() as u64)).collect();
+        assert_eq!(host.map(NEW_WORDS, "a"), expected);
+        assert_eq!(host.timers(Domain::Event), timers);
+    }
+
+    #[test]
+    fn state_that_does_not_fit_is_refused_as_the_host_refuses_it() {
+        let mut host = TestHost::<Probe>::open("{}").unwrap();
+        host.push(&[record(0).key("a").value("count")]).unwrap();
+        let refused = host.upgrade::<Unfit>("{}").err().unwrap();
+        assert_eq!(refused.message(), "state `count` is v1 (value); probe@0.2.0 declares v2 (value) and no migration");
+    }
+}

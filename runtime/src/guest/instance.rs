@@ -353,10 +353,7 @@ fn wrong_column(column: &Column, wanted: usize, bytes_max: usize) -> Option<Stri
             return Some(format!("a column's ends must rise and stay within its {} bytes", column.data.len()));
         }
         if (end - last) as usize > bytes_max {
-            return Some(format!(
-                "a value of {} bytes is over the limit of {bytes_max} (`limits.record`)",
-                end - last
-            ));
+            return Some(format!("a value of {} bytes is over the limit of {bytes_max} (`limits.record`)", end - last));
         }
         last = end;
     }

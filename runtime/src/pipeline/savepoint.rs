@@ -375,11 +375,12 @@ pub(super) struct Strays {
 
 pub(super) fn strays(manifest: &Manifest, checked: &Checked) -> Strays {
     let verdicts = compatibility::compare(manifest, checked).into_iter();
-    let states = verdicts.filter(|verdict| verdict.fit == Fit::NotDeclared).filter_map(|Verdict { node, state, .. }| {
-        let id = manifest.nodes.get(&node)?.states.get(&state)?.id;
-        let what = if state == TIMERS { "timers".to_owned() } else { format!("state `{state}`") };
-        Some((id, format!("{what} of node `{node}`")))
-    });
+    let states =
+        verdicts.filter(|verdict| verdict.fit == Fit::NotDeclared).filter_map(|Verdict { node, state, .. }| {
+            let id = manifest.nodes.get(&node)?.states.get(&state)?.id;
+            let what = if state == TIMERS { "timers".to_owned() } else { format!("state `{state}`") };
+            Some((id, format!("{what} of node `{node}`")))
+        });
     let states = states.collect();
     let is_gone = |name: &&Name| checked.pipeline.source(name.as_str()).is_none();
     let sources = manifest.sources.keys().filter(is_gone).map(|name| format!("positions of source `{name}`")).collect();

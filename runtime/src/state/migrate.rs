@@ -32,7 +32,8 @@ pub(super) fn write(db: &DB, by: &mut dyn Migrate, path: &Path) -> Result<bool, 
     states.sort_unstable();
     // Keys that are evicted later are looked up in it.
     let options = options(true);
-    let mut batch = Batch { table: SstFileWriter::create(&options), path, rows: 0, keys: Vec::new(), values: Column::default() };
+    let mut batch =
+        Batch { table: SstFileWriter::create(&options), path, rows: 0, keys: Vec::new(), values: Column::default() };
     // Order: a table is written in the order of its keys, which is key group by key group and in each state by state.
     for group in (0..KEY_GROUPS).map(KeyGroup) {
         for (state, is_map) in &states {

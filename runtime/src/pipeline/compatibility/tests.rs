@@ -5,9 +5,9 @@ use crate::guest::StateDecl;
 
 /// A checkpoint whose node `count` has these states: name, id, kind, version.
 fn manifest(kind: &str, states: &[(&str, u16, &str, u32)], dropped: &[u16]) -> Manifest {
-    let states = states.iter().map(|(name, id, kind, version)| {
-        ((*name).to_owned(), json!({"id": id, "kind": kind, "version": version}))
-    });
+    let states = states
+        .iter()
+        .map(|(name, id, kind, version)| ((*name).to_owned(), json!({"id": id, "kind": kind, "version": version})));
     let states: serde_json::Map<String, serde_json::Value> = states.collect();
     serde_json::from_value(json!({
         "version": 1, "pipeline": "a", "lineage": "", "epoch": 41, "token": 7, "kind": kind, "created_at": 0,
@@ -61,7 +61,8 @@ fn version_and_kind_and_the_callback_decide() {
 
 #[test]
 fn what_the_checkpoint_lacks_begins_empty_and_what_nobody_declares_is_named() {
-    let manifest = manifest("checkpoint", &[("old", 0, "value", 1), ("out", 1, "value", 4), (TIMERS, 2, "timers", 1)], &[1]);
+    let manifest =
+        manifest("checkpoint", &[("old", 0, "value", 1), ("out", 1, "value", 4), (TIMERS, 2, "timers", 1)], &[1]);
     // `out` was left out before: declared again it is another one, whatever its version.
     let operator = operator(&[("new", "value", 5), ("out", "value", 1)], &[]);
     let expected = [("new", Fit::New), ("out", Fit::New), ("old", Fit::NotDeclared)];

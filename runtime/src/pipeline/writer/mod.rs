@@ -16,8 +16,8 @@ use weir_core::checkpoint::manifest::{CommitKind, Manifest, NodeSnapshot, Snapsh
 use weir_core::domain::{Class, Fact, Failure, Inventory, Retire};
 use weir_core::ids::{Epoch, Name, Token};
 
-pub(super) use self::restore::{Restored, keyed_state};
 use self::restore::state_ids;
+pub(super) use self::restore::{Restored, keyed_state};
 use self::thread::{Worker, collect};
 use super::authority::sink_folders;
 use super::job::Job;

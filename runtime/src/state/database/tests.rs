@@ -11,6 +11,8 @@ use crate::state::tests::seal;
 use crate::state::{Kind, StateSpec, verify};
 use crate::storage::{Local, Memory};
 
+mod migration;
+
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Runs a test over each store.

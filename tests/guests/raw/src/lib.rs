@@ -344,10 +344,11 @@ extern "C" fn on_end() -> *mut u8 {
     ok()
 }
 
-/// The values come back as they were, from blocks that post-return overwrites.
+/// The values come back as they were, from blocks that post-return overwrites; of those from version 0 the last one does not.
 #[unsafe(export_name = "weir:operator/guest@0.1.0#migrate")]
-unsafe extern "C" fn migrate(_: u32, _: u32, ends: usize, ends_len: usize, data: usize, data_len: usize) -> *mut u8 {
+unsafe extern "C" fn migrate(_: u32, from: u32, ends: usize, ends_len: usize, data: usize, data_len: usize) -> *mut u8 {
     unsafe {
+        let ends_len = if from == 0 { ends_len - 1 } else { ends_len };
         RESULT = [0, ends, ends_len, data, data_len, 0, 0, 0];
         (&raw mut RESULT).cast()
     }
