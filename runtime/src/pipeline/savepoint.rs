@@ -16,9 +16,8 @@ use weir_core::checkpoint::manifest::{self, FileRef, Manifest, SnapshotRef};
 use weir_core::ids::Name;
 use weir_core::key_group::KEY_GROUPS;
 
-use super::compatibility::{self, Fit, TIMERS, Verdict};
+use super::compatibility::{self, Fit, Verdict};
 use super::job::Checked;
-use super::renames;
 use super::snapshot_store::{self, SnapshotStore};
 use crate::state::FILES;
 use crate::storage::{Local, Storage};
@@ -329,18 +328,18 @@ impl Opened {
     /// Refuses a state that its operator cannot read, names that the savepoint lacks, and by name what the pipeline has no
     /// place for, unless that is left out.
     pub fn check_names(&self, path: &Path, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
-        let mut manifest = self.manifest.clone();
-        renames::apply(&mut manifest, &checked.pipeline)
+        let verdicts = compatibility::check(&self.manifest, checked)
             .map_err(|why| Error::PreviousName { path: path.to_owned(), why })?;
-        let verdicts = compatibility::compare(&manifest, checked);
         if let Some(why) = compatibility::refusal(&verdicts) {
             return Err(Error::States { path: path.to_owned(), why });
         }
         if allows_non_restored {
             return Ok(());
         }
-        let Strays { states, sources } = strays(&manifest, checked);
-        let names: Vec<String> = states.into_iter().map(|(_, name)| name).chain(sources).collect();
+        let states = verdicts.iter().filter(|verdict| verdict.fit == Fit::NotDeclared).map(Verdict::name);
+        let sources = self.manifest.sources.keys().filter(|name| checked.pipeline.source(name.as_str()).is_none());
+        let sources = sources.map(|name| format!("positions of source `{name}`"));
+        let names: Vec<String> = states.chain(sources).collect();
         if names.is_empty() { Ok(()) } else { Err(Error::Strays { path: path.to_owned(), names }) }
     }
 
@@ -364,25 +363,4 @@ fn read_format(path: &Path) -> Result<String, Error> {
         newer if newer > VERSION => Err(Error::Newer { path: path.to_owned(), found: newer, known: VERSION }),
         _ => Err(damaged(format!("there is no format {version}"))),
     }
-}
-
-/// What a manifest holds and a pipeline does not declare.
-pub(super) struct Strays {
-    /// By their ids, in words.
-    pub(super) states: Vec<(u16, String)>,
-    sources: Vec<String>,
-}
-
-pub(super) fn strays(manifest: &Manifest, checked: &Checked) -> Strays {
-    let verdicts = compatibility::compare(manifest, checked).into_iter();
-    let states =
-        verdicts.filter(|verdict| verdict.fit == Fit::NotDeclared).filter_map(|Verdict { node, state, .. }| {
-            let id = manifest.nodes.get(&node)?.states.get(&state)?.id;
-            let what = if state == TIMERS { "timers".to_owned() } else { format!("state `{state}`") };
-            Some((id, format!("{what} of node `{node}`")))
-        });
-    let states = states.collect();
-    let is_gone = |name: &&Name| checked.pipeline.source(name.as_str()).is_none();
-    let sources = manifest.sources.keys().filter(is_gone).map(|name| format!("positions of source `{name}`")).collect();
-    Strays { states, sources }
 }

@@ -69,6 +69,14 @@ pub struct Verdict {
     pub says: String,
 }
 
+impl Verdict {
+    /// What it is about: ``state `counts` of node `count` ``.
+    pub fn name(&self) -> String {
+        let Verdict { node, state, .. } = self;
+        if state == TIMERS { format!("timers of node `{node}`") } else { format!("state `{state}` of node `{node}`") }
+    }
+}
+
 /// Compares a checkpoint with a pipeline. An error is a `previous_name` that the checkpoint does not have.
 pub fn check(manifest: &Manifest, checked: &Checked) -> Result<Vec<Verdict>, String> {
     let mut renamed = manifest.clone();

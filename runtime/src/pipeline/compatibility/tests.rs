@@ -1,3 +1,5 @@
+//! Each case of a checkpoint against a declaration, and the words of a refusal.
+
 use serde_json::json;
 
 use super::*;

@@ -14,10 +14,9 @@ use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 use super::failure;
 use super::migrate::Migrations;
 use crate::guest::Descriptor;
-use crate::pipeline::compatibility::{self, TIMERS};
+use crate::pipeline::compatibility::{self, Fit, TIMERS};
 use crate::pipeline::job::{Checked, Job};
 use crate::pipeline::renames;
-use crate::pipeline::savepoint;
 use crate::pipeline::snapshot_store::Snapshot;
 use crate::state::{Database, Error, KeyedState, Kind, Live, Migrate, Restoring, StateSpec};
 
@@ -152,10 +151,11 @@ pub(super) fn dropped(job: &Job, manifest: Option<&Manifest>) -> BTreeSet<u16> {
     let Some(manifest) = manifest else { return BTreeSet::new() };
     let mut dropped = manifest.dropped.clone();
     if job.allows_non_restored {
-        let strays = savepoint::strays(manifest, &job.checked);
-        for (id, name) in strays.states {
-            tracing::warn!("{name} is left out");
-            dropped.insert(id);
+        let verdicts = compatibility::compare(manifest, &job.checked).into_iter();
+        for verdict in verdicts.filter(|verdict| verdict.fit == Fit::NotDeclared) {
+            tracing::warn!("{} is left out", verdict.name());
+            let id = manifest.nodes.get(&verdict.node).and_then(|node| node.states.get(&verdict.state));
+            dropped.extend(id.map(|state| state.id));
         }
         for source in manifest.sources.keys().filter(|name| job.pipeline().source(name.as_str()).is_none()) {
             tracing::warn!(
