@@ -1,8 +1,11 @@
 //! Memory of one call: everything that the host passes in (the arguments, and the results of imports) lies here, one list
 //! behind the other, and goes at once when the call ends. So a list costs a bump of a cursor, a warm call allocates
-//! nothing, and nothing of one call can be seen in the next. Never holds what the guest builds itself.
+//! nothing, and nothing of one call can be seen in the next. Never holds what the guest builds itself, nor what other code of
+//! the component asked the host for, such as the standard library on wasm32-wasip2: that is given back to the allocator.
 
 use std::alloc::{Layout, alloc, dealloc};
+#[cfg(target_family = "wasm")]
+use std::cell::Cell;
 use std::cell::UnsafeCell;
 
 /// What a call leaves behind for the next one; a bigger call gives the rest back.
@@ -15,6 +18,22 @@ thread_local! {
     static ARENA: UnsafeCell<Arena> = const { UnsafeCell::new(Arena::new()) };
 }
 
+#[cfg(target_family = "wasm")]
+thread_local! {
+    /// Whether what the host places now is for the SDK: arguments of a call, or what an import of the contract answers.
+    static FOR_US: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Runs code of the operator (`false`), or an import of the contract within it (`true`).
+#[cfg(target_family = "wasm")]
+#[inline]
+pub(crate) fn placing_for_us<R>(for_us: bool, run: impl FnOnce() -> R) -> R {
+    let before = FOR_US.replace(for_us);
+    let result = run();
+    FOR_US.set(before);
+    result
+}
+
 /// Space for `len` bytes until the next [`reset`]. `cabi_realloc` when `old_len` is zero.
 pub(crate) fn allocate(len: usize, align: usize) -> *mut u8 {
     with(|arena| arena.allocate(len, align))
@@ -23,12 +42,23 @@ pub(crate) fn allocate(len: usize, align: usize) -> *mut u8 {
 /// The canonical ABI's allocator. The host uses it to place lists and strings; it frees nothing.
 #[cfg(target_family = "wasm")]
 pub(crate) fn reallocate(old: *mut u8, old_len: usize, align: usize, len: usize) -> *mut u8 {
-    let new = allocate(len, align);
+    let new = if FOR_US.get() { allocate(len, align) } else { allocate_for_others(len, align) };
     if old_len > 0 {
         // SAFETY: the host passes a block that it got from here, of `old_len` bytes; the new block is another one.
         unsafe { std::ptr::copy_nonoverlapping(old, new, old_len.min(len)) };
     }
     new
+}
+
+/// Space that whoever asked the host gives back. One that grows is left behind: hosts of today allocate once.
+#[cfg(target_family = "wasm")]
+fn allocate_for_others(len: usize, align: usize) -> *mut u8 {
+    match Layout::from_size_align(len, align) {
+        Ok(_) if len == 0 => align as *mut u8,
+        // SAFETY: `len` is not zero.
+        Ok(layout) => unsafe { alloc(layout) },
+        Err(_) => std::ptr::null_mut(),
+    }
 }
 
 /// Ends the life of everything in the arena.

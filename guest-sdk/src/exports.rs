@@ -42,7 +42,7 @@ impl<O: Operator> Instance<O> {
 
     pub fn describe(&self) -> *mut u8 {
         panic::install();
-        described::write(O::descriptor())
+        described::write(arena::placing_for_us(false, O::descriptor))
     }
 
     pub unsafe fn open(&self, pipeline: Bytes, node: Bytes, subtask: u32, parallelism: u32) -> *mut u8 {
@@ -119,7 +119,7 @@ impl<O: Operator> Instance<O> {
     pub fn close(&self) {
         // SAFETY: as in `enter`.
         if let Some(runtime) = unsafe { &mut (*self.inner.get()).runtime } {
-            runtime.close();
+            arena::placing_for_us(false, || runtime.close());
         }
         // SAFETY: the call is over.
         unsafe { arena::reset() };
@@ -130,7 +130,7 @@ impl<O: Operator> Instance<O> {
     fn enter(&self, call: impl FnOnce(&mut Inner<O>) -> Result<(), Failure>) -> *mut u8 {
         // SAFETY: one thread, and the host does not enter while a call runs.
         let inner = unsafe { &mut *self.inner.get() };
-        let result = call(inner);
+        let result = arena::placing_for_us(false, || call(inner));
         // SAFETY: the call is over; results hold nothing of the arena.
         unsafe { arena::reset() };
         match result {

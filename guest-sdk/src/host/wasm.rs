@@ -1,5 +1,6 @@
 //! The imports of the contract over the canonical ABI: slices go out as pointer and length, lists come back in the arena.
 
+use crate::arena;
 use crate::bindings as abi;
 use crate::column::Column;
 use crate::output::Rows;
@@ -29,7 +30,7 @@ impl List {
 /// Calls an import that writes its result to memory.
 fn receive<R>(empty: R, call: impl FnOnce(*mut u8)) -> R {
     let mut result = empty;
-    call((&raw mut result).cast());
+    arena::placing_for_us(true, || call((&raw mut result).cast()));
     result
 }
 
