@@ -1,6 +1,6 @@
-;; A component that wants an operating system: refused, naming the import.
+;; A component that wants a network: refused, naming the import.
 (component
-  (import "wasi:cli/environment@0.2.0" (instance
-    (export "get-arguments" (func (result (list string))))
+  (import "wasi:sockets/network@0.2.0" (instance
+    (export "network" (type (sub resource)))
   ))
 )

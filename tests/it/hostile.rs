@@ -347,7 +347,7 @@ fn component_that_is_none_of_ours_is_refused_before_anything_is_written() {
             "a core WebAssembly module, not a component; build it with `weir build`",
         ),
         ("wrong_version", guest_text("wrong_version"), "weir:operator/clock@9.9.0"),
-        ("forbidden_import", guest_text("forbidden_import"), "`wasi:cli/environment@0.2.0`, which no operator may"),
+        ("forbidden_import", guest_text("forbidden_import"), "`wasi:sockets/network@0.2.0`, which no operator may"),
         ("not_an_operator", guest_text("not_an_operator"), "exports no weir:operator/guest@0.1.0"),
         ("wrong_types", guest_text("wrong_types"), "weir:operator/guest@0.1.0"),
         ("large", large, "33554433 bytes; the limit is 33554432"),

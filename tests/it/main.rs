@@ -35,4 +35,5 @@ mod terms;
 mod tidy;
 mod two_clusters;
 mod txn_timeout;
+mod wasi;
 mod watermarks;

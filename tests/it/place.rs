@@ -106,22 +106,34 @@ fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>
     }
 }
 
-/// The component of an operator in `tests/guests`, built where it is not.
+/// What cargo makes of an operator in `tests/guests`, built where it is not.
+fn built(name: &str, target: &str) -> PathBuf {
+    let guests = repository().join("tests/guests");
+    let module = guests.join("target").join(target).join("release").join(format!("{name}.wasm"));
+    if !module.is_file() {
+        assert!(Command::new("sh").arg(guests.join("build.sh")).status().unwrap().success(), "tests/guests/build.sh");
+    }
+    module
+}
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// The component of an operator in `tests/guests`.
 pub(crate) fn guest(name: &str) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let component = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.wasm", std::process::id()));
     if component.is_file() {
         return component;
     }
-    let guests = repository().join("tests/guests");
-    let module = guests.join("target/wasm32-unknown-unknown/release").join(format!("{name}.wasm"));
-    if !module.is_file() {
-        assert!(Command::new("sh").arg(guests.join("build.sh")).status().unwrap().success(), "tests/guests/build.sh");
-    }
-    let core = fs::read(&module).unwrap();
+    let core = fs::read(built(name, "wasm32-unknown-unknown")).unwrap();
     fs::write(&component, weir::guest::component::componentize(&core).unwrap()).unwrap();
     component
+}
+
+/// The component of an operator in `tests/guests` that cargo builds as one.
+pub(crate) fn guest_of_wasip2(name: &str) -> PathBuf {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    built(name, "wasm32-wasip2")
 }
 
 /// A component or module that is kept as text.

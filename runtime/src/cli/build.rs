@@ -1,4 +1,5 @@
-//! `weir build`: cargo for wasm32-unknown-unknown, a component by wit-component, the checks of an upload, one line.
+//! `weir build`: cargo for a target of WebAssembly, a component by wit-component where cargo leaves a module, the checks of
+//! an upload, one line.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,18 +8,18 @@ use super::{Exit, load};
 use crate::durable;
 use crate::guest::{Operator, component};
 
-/// The one target that guests are built for.
-const TARGET: &str = "wasm32-unknown-unknown";
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The operator's crate
     #[arg(default_value = ".")]
     folder: PathBuf,
+    /// What it is built for: `wasm32-wasip2` has a standard library that asks for WASI
+    #[arg(long, default_value = "wasm32-unknown-unknown", value_parser = ["wasm32-unknown-unknown", "wasm32-wasip2"])]
+    target: String,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    match build(&arguments.folder) {
+    match build(&arguments.folder, &arguments.target) {
         Ok(line) => {
             println!("{line}");
             Exit::Ok
@@ -30,22 +31,27 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-fn build(folder: &Path) -> Result<String, String> {
+fn build(folder: &Path, target: &str) -> Result<String, String> {
     let manifest = folder.join("Cargo.toml");
     if !manifest.is_file() {
         return Err(format!("{} has no Cargo.toml: run `weir build` in the operator's crate", folder.display()));
     }
     require_operator(&manifest)?;
-    require_target(folder)?;
-    let module = compile(&manifest)?;
-    let core = std::fs::read(&module).map_err(|e| format!("cannot read {}: {e}", module.display()))?;
-    let bytes = component::componentize(&core).map_err(|e| with_causes(&e))?;
+    require_target(folder, target)?;
+    let module = compile(&manifest, target)?;
+    let built = std::fs::read(&module).map_err(|e| format!("cannot read {}: {e}", module.display()))?;
+    let bytes = match component::componentize(&built) {
+        // The linker of wasm32-wasip2 has made one.
+        Err(component::ComponentizeError::AlreadyComponent) => built,
+        made => made.map_err(|e| with_causes(&e))?,
+    };
     let engine = load::engine().map_err(|_| "the operator was built but not checked".to_owned())?;
     let operator = Operator::load(&engine, &bytes).map_err(|e| e.to_string())?;
     let name = module.file_name().map(PathBuf::from).unwrap_or_default();
     let path = folder.join("target/weir").join(name);
     write(&path, &bytes).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     let inspection = operator.inspection();
+    inspection.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     let size = bytes.len() as f64 / 1024.0;
     Ok(format!(
         "{} {}  {size:.1} KiB  sha256 {}  {}",
@@ -96,9 +102,9 @@ fn cargo() -> std::ffi::OsString {
 }
 
 /// The target's standard library is there, or the one line that adds it.
-fn require_target(folder: &Path) -> Result<(), String> {
+fn require_target(folder: &Path, target: &str) -> Result<(), String> {
     let output = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .current_dir(folder)
         .stderr(Stdio::null())
         .output()
@@ -106,18 +112,18 @@ fn require_target(folder: &Path) -> Result<(), String> {
     let libdir = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     match libdir.is_dir() {
         true => Ok(()),
-        false => Err(format!("Rust's {TARGET} target is not installed; run: rustup target add {TARGET}")),
+        false => Err(format!("Rust's {target} target is not installed; run: rustup target add {target}")),
     }
 }
 
 /// Runs cargo and returns the module that it made.
-fn compile(manifest: &Path) -> Result<PathBuf, String> {
+fn compile(manifest: &Path, target: &str) -> Result<PathBuf, String> {
     let output = Command::new(cargo())
         .args([
             "build",
             "--release",
             "--target",
-            TARGET,
+            target,
             "--message-format",
             "json-render-diagnostics",
             "--manifest-path",

@@ -62,4 +62,5 @@ fn print(inspection: &Inspection) {
     );
     println!("callbacks  {}", list(inspection.callbacks.clone()));
     println!("imports    {}", list(inspection.imports.clone()));
+    inspection.warnings.iter().for_each(|warning| println!("warning    {warning}"));
 }

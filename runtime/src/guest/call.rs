@@ -9,6 +9,7 @@ use weir_core::record::{Batch, Column};
 use super::descriptor::Descriptor;
 use super::limits::Limits;
 use super::measured::{Measured, Measuring};
+use super::wasi::{LastLines, Random};
 use crate::state::KeyedState;
 
 /// Bytes of output that one call may leave, all ports together.
@@ -127,6 +128,11 @@ pub(super) struct Context {
     pub(super) over_limit: Option<String>,
     /// `log.panic`: the slot to blame and the guest's last words.
     pub(super) last_words: Option<(Option<u32>, String)>,
+    /// What the call wrote to standard error last.
+    pub(super) stderr: LastLines,
+    /// Tags of the timers of `on-timers`.
+    pub(super) tags: Vec<u64>,
+    pub(super) random: Random,
     /// The keys that the node is keyed by, where they are not those of the batch.
     pub(super) keyed: Option<Column>,
     pub(super) watermark: i64,
@@ -159,6 +165,9 @@ impl Context {
             log_lines: 0,
             over_limit: None,
             last_words: None,
+            stderr: LastLines::default(),
+            tags: Vec::new(),
+            random: Random::default(),
             keyed: None,
             watermark: i64::MIN,
             now: 0,
@@ -178,6 +187,9 @@ impl Context {
         self.log_lines = 0;
         self.over_limit = None;
         self.last_words = None;
+        self.stderr.clear();
+        self.tags.clear();
+        self.random.restart();
     }
 
     /// Charges rows to the call's output, before they are copied.
@@ -195,9 +207,9 @@ impl Context {
         Ok(())
     }
 
-    /// Whether another log line of this size fits into the call. A flood traps.
-    pub(super) fn charge_log(&mut self, bytes: usize) -> wasmtime::Result<bool> {
-        self.log_lines += 1;
+    /// Whether so many more lines and bytes of log fit into the call. A flood traps.
+    pub(super) fn charge_log(&mut self, lines: usize, bytes: usize) -> wasmtime::Result<bool> {
+        self.log_lines = self.log_lines.saturating_add(lines);
         self.log_bytes = self.log_bytes.saturating_add(bytes);
         if self.log_lines > LOG_FLOOD_LINES || self.log_bytes > LOG_FLOOD_BYTES {
             wasmtime::bail!("one call may log {LOG_FLOOD_LINES} lines and {} MiB, and did more", LOG_FLOOD_BYTES >> 20);

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::descriptor::Descriptor;
 use super::structure::Surface;
+use super::wasi;
 
 /// What `weir inspect` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +27,8 @@ pub struct Inspection {
     pub callbacks: Vec<String>,
     /// Interfaces that it imports: its capabilities.
     pub imports: Vec<String>,
+    /// What whoever runs it should know.
+    pub warnings: Vec<String>,
 }
 
 /// A port of an operator.
@@ -64,6 +67,7 @@ impl Inspection {
                 .map(|s| State { name: s.name.clone(), kind: s.kind.clone(), schema_version: s.version })
                 .collect(),
             callbacks: d.callbacks.clone(),
+            warnings: wasi::warnings(&surface.imports),
             imports: surface.imports,
         }
     }

@@ -21,6 +21,7 @@ use super::measured::{Measured, Measuring};
 use super::operator::Operator;
 use super::store::{Answer, Data, Exports, Migrate, Migrated, START_FUEL, instantiate};
 use super::trap::trapped;
+use super::wasi::{self, Random};
 use crate::state::{DueTimers, KeyedState};
 
 /// Where an instance runs and what it may use.
@@ -85,6 +86,7 @@ impl Instance {
         let mut context =
             Context::new(settings.node.clone(), descriptor, state, settings.config.clone(), settings.limits);
         context.secrets = settings.secrets.clone();
+        context.random = Random::new(settings.pipeline.as_str(), settings.node.as_str(), settings.subtask.index);
         context.measuring = Measuring::new(Arc::clone(&settings.measured));
         let (store, exports) =
             instantiate(operator, Box::new(context), settings.limits).map_err(|(_, failure)| failure)?;
@@ -174,6 +176,7 @@ impl Instance {
         context.due.clear();
         context.due.times.extend_from_slice(&due.times[range.clone()]);
         context.due.keys.extend_from(&due.keys, range.clone());
+        context.tags.extend_from_slice(&due.tags[range.clone()]);
         range.clone().for_each(|_| context.due.values.push(None));
         let keys = if wants_keys { context.due.keys.clone() } else { Column::default() };
         let ords = context.state.ordinals().to_vec();
@@ -257,6 +260,7 @@ impl Instance {
         let fuel = self.store.get_fuel().expect("the engine consumes fuel");
         self.store.data_mut().watch.begin(fuel);
         let result = func.call(&mut self.store, parameters);
+        wasi::flush(self.store.data_mut());
         self.store.data_mut().watch.end();
         result
     }

@@ -19,6 +19,7 @@ mod refused;
 mod store;
 mod structure;
 mod trap;
+mod wasi;
 mod watchdog;
 
 pub use call::{Failure, Output, OutputLimits, Reason};

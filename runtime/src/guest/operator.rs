@@ -14,6 +14,7 @@ use super::inspection::Inspection;
 use super::refused::RefusedComponent;
 use super::store::{Data, call_once, describe_store, typecheck};
 use super::structure::check_structure;
+use super::wasi;
 use crate::hex;
 
 pub(super) struct ExportIndices {
@@ -45,7 +46,8 @@ impl Operator {
         let sha256 = hex::sha256(bytes);
         let component = engine.compile(&sha256, bytes)?;
         let wrong_type = |e: wasmtime::Error| RefusedComponent::WrongType(format!("{e:#}"));
-        let linker = imports::linker(engine).map_err(wrong_type)?;
+        let mut linker = imports::linker(engine).map_err(wrong_type)?;
+        wasi::link(&mut linker, &component, engine).map_err(wrong_type)?;
         let pre = linker.instantiate_pre(&component).map_err(wrong_type)?;
         let mut store = describe_store(engine, &sha256);
         let instance = pre.instantiate(&mut store).map_err(wrong_type)?;

@@ -41,7 +41,11 @@ pub enum RefusedComponent {
         found: String,
     },
     /// Something outside the contract.
-    #[error("the component imports `{0}`, which no operator may: it may import {CONTRACT} and nothing else")]
+    #[error(
+        "the component imports `{0}`, which no operator may: it may import {CONTRACT}, and of WASI 0.2 cli, io, clocks, random \
+         and filesystem, which have no system behind them; leave out the dependency that needs it, and let sources and sinks \
+         bring data in and out"
+    )]
     ForbiddenImport(String),
     /// It does not export the guest interface.
     #[error("the component exports no weir:operator/guest@0.1.0; it exports: {0}")]

@@ -11,6 +11,7 @@ use super::imports::clean;
 use super::limits::{Limits, MemoryLimit};
 use super::operator::{ExportIndices, Operator};
 use super::trap::trapped;
+use super::wasi::{self, Stdio};
 use super::watchdog::{self, Watch};
 
 /// Fuel for instantiation and `open`: more than a call, since they run once.
@@ -31,6 +32,7 @@ pub(super) struct Data {
     pub(super) context: Option<Box<Context>>,
     pub(super) memory: MemoryLimit,
     pub(super) watch: Watch,
+    pub(super) stdio: Stdio,
 }
 
 #[derive(Clone, Copy)]
@@ -46,11 +48,13 @@ pub(super) struct Exports {
 
 pub(super) type Started = Result<(Store<Data>, Exports), (Box<Context>, Failure)>;
 
-pub(super) fn instantiate(operator: &Operator, context: Box<Context>, limits: Limits) -> Started {
+pub(super) fn instantiate(operator: &Operator, mut context: Box<Context>, limits: Limits) -> Started {
+    context.begin(Phase::Idle);
     let watch = watchdog::watch(context.node.as_str(), &operator.inspection().sha256);
     let mut store = store(operator.engine(), context, limits.memory, watch);
     store.data_mut().watch.begin(START_FUEL);
     let instantiated = operator.instantiate(&mut store);
+    wasi::flush(store.data_mut());
     store.data_mut().watch.end();
     let started = instantiated.and_then(|instance| {
         let func = |store: &mut Store<Data>, index: &ComponentExportIndex| {
@@ -103,6 +107,7 @@ pub(super) fn call_once<R: Lift + 'static>(
     let result = instance.get_typed_func::<(), (R,)>(&mut *store, index).and_then(|func| {
         store.data_mut().watch.begin(START_FUEL);
         let result = func.call(&mut *store, ());
+        wasi::flush(store.data_mut());
         store.data_mut().watch.end();
         result
     });
@@ -129,7 +134,7 @@ pub(super) fn describe_store(engine: &Engine, sha256: &str) -> Store<Data> {
 }
 
 fn store(engine: &Engine, context: Box<Context>, memory: usize, watch: Watch) -> Store<Data> {
-    let data = Data { context: Some(context), memory: MemoryLimit::new(memory), watch };
+    let data = Data { context: Some(context), memory: MemoryLimit::new(memory), watch, stdio: Stdio::default() };
     let mut store = Store::new(engine.raw(), data);
     store.limiter(|data| &mut data.memory);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);

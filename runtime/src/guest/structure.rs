@@ -4,6 +4,7 @@
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::refused::RefusedComponent;
+use super::wasi;
 use crate::hex;
 
 /// Bytes of a component.
@@ -98,10 +99,11 @@ pub(super) fn check_structure(bytes: &[u8]) -> Result<Surface, RefusedComponent>
     Ok(Surface { imports, exports, guest })
 }
 
-/// Imports only from the contract, in a version that this host speaks; the guest interface among the exports.
+/// Imports only from the contract, in a version that this host speaks, and from the WASI that is answered; the guest interface among the exports.
 fn check_names(imports: &[String], exports: &[String]) -> Result<String, RefusedComponent> {
     for name in imports {
         match name.strip_prefix("weir:operator/") {
+            None if wasi::is_answered(name) => {}
             None => return Err(RefusedComponent::ForbiddenImport(name.clone())),
             Some(rest) if !spoken(rest) => return Err(RefusedComponent::WrongVersion { found: name.clone() }),
             Some(_) => {}

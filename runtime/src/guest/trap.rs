@@ -31,7 +31,7 @@ pub(super) fn trapped(context: &Context, denied: bool, error: &wasmtime::Error) 
     // A panic's own words name file and line; the frames of the panic handler would only be noise behind them.
     let message = match words {
         Some(words) if reason == Reason::Trapped => words,
-        _ => clean(&format!("{message}{}", place(error))),
+        _ => clean(&format!("{message}{}{}", place(error), context.stderr)),
     };
     Failure { reason, slot, code: code.to_owned(), message }
 }

@@ -280,7 +280,7 @@ fn check_room(versions: &BTreeMap<(String, String), Version>, actor: &Actor, byt
 
 /// What somebody should know who uploads this.
 fn warnings(called: &Name, inspection: &Inspection) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = inspection.warnings.clone();
     // Whoever reads a message of this operator looks for it under the name that it has there.
     if called.as_str() != inspection.name {
         let own = &inspection.name;

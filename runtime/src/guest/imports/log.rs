@@ -26,26 +26,31 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
         for (name, value) in fields {
             line.push_str(&format!(" {name}={value}"));
         }
-        if context.charge_log(line.len())? {
-            let (node, line) = (context.node.to_string(), clean(&line));
-            // Whoever reads our log may be slow, and that is not the guest's call.
-            let paused = store.data_mut().watch.pause();
-            match level {
-                LogLevel::Trace => tracing::trace!(target: "guest", node, "{line}"),
-                LogLevel::Debug => tracing::debug!(target: "guest", node, "{line}"),
-                LogLevel::Info => tracing::info!(target: "guest", node, "{line}"),
-                LogLevel::Warn => tracing::warn!(target: "guest", node, "{line}"),
-                LogLevel::Error => tracing::error!(target: "guest", node, "{line}"),
-            }
-            store.data_mut().watch.resume(paused);
+        if context.charge_log(1, line.len())? {
+            keep(store.data_mut(), level, &clean(&line));
         }
         Ok(())
     })?;
     log.func_wrap("panic", |mut store: StoreContextMut<'_, Data>, (slot, message): (Option<u32>, String)| {
         if let Some(context) = store.data_mut().context.as_mut() {
-            context.charge_log(message.len())?;
+            context.charge_log(1, message.len())?;
             context.last_words = Some((slot, clean(&message)));
         }
         Ok(())
     })
+}
+
+/// Writes a clean line to our log, under the name of the node.
+pub(in super::super) fn keep(data: &mut Data, level: LogLevel, line: &str) {
+    let Some(node) = data.context.as_ref().map(|context| context.node.to_string()) else { return };
+    // Whoever reads our log may be slow, and that is not the guest's call.
+    let paused = data.watch.pause();
+    match level {
+        LogLevel::Trace => tracing::trace!(target: "guest", node, "{line}"),
+        LogLevel::Debug => tracing::debug!(target: "guest", node, "{line}"),
+        LogLevel::Info => tracing::info!(target: "guest", node, "{line}"),
+        LogLevel::Warn => tracing::warn!(target: "guest", node, "{line}"),
+        LogLevel::Error => tracing::error!(target: "guest", node, "{line}"),
+    }
+    data.watch.resume(paused);
 }

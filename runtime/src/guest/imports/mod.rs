@@ -3,7 +3,7 @@
 
 mod ambient;
 mod input;
-mod log;
+pub(super) mod log;
 mod memory;
 mod metrics;
 mod output;
