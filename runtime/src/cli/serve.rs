@@ -6,8 +6,9 @@ use std::sync::mpsc::sync_channel;
 use super::{Exit, load, run};
 use crate::api::{Server, StartError};
 
-/// Guests at a time, over all pipelines.
-const INSTANCES_MAX: u32 = 256;
+/// Guests at a time, over all pipelines. Each has address space set aside for its memory, 32 TiB for all of them, of which
+/// only what they touch is memory.
+const INSTANCES_MAX: u32 = 4096;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -34,6 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         eprintln!("error: cannot watch for signals: {e}");
         return Exit::Failed;
     }
+    raise_limit_of_files();
     let engine = match load::engine_for(INSTANCES_MAX, Some(arguments.data.join("cache/native"))) {
         Ok(engine) => engine,
         Err(exit) => return exit,
@@ -52,6 +54,19 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     server.shut_down();
     eprintln!("stopped: every pipeline has its last checkpoint and goes on at the next start");
     Exit::Ok
+}
+
+/// A pipeline has about five files and sockets open: as many as the system grants at all are to be had.
+fn raise_limit_of_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is plain data that the first call fills and the second reads.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max;
+            // Where it is refused the old one holds.
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
 }
 
 fn announce(server: &Server) {

@@ -1,4 +1,5 @@
-//! Makes records from a template, at a rate. Every record is pure in (seed, position), so a replay gives the same.
+//! Makes records from a template, at a rate. Every record is pure in (seed, position), so a replay gives the same; the rate
+//! says only when it comes.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,9 @@ use weir_core::template::Template;
 
 use super::{BATCH_BYTES_MAX, Error, Polled, ROWS_MAX, Source, SplitStatus};
 use crate::clock;
+
+/// How long it waits at least where it has a rate: what is due meanwhile comes at once.
+const TICK: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub struct Generator {
@@ -39,10 +43,17 @@ impl Generator {
         let Some(rate) = self.rate else { return (left, Duration::ZERO) };
         let position = self.position;
         let (since, first) = *self.started.get_or_insert_with(|| (clock::now(), position));
-        let due = (since.elapsed().as_secs_f64() * rate) as u64;
-        let made = self.position - first;
-        (left.min(due.saturating_sub(made)), Duration::from_secs_f64((1.0 / rate).clamp(0.001, 0.1)))
+        let (due, wait) = due(rate, since.elapsed(), self.position - first);
+        (left.min(due), wait)
     }
+}
+
+/// How many records are due after so much time at so many a second, beyond those that were made, and how long it is until the
+/// next one is. Counted from the start each time: no wait that was too long makes it slower in the end.
+fn due(rate: f64, elapsed: Duration, made: u64) -> (u64, Duration) {
+    let due = ((elapsed.as_secs_f64() * rate) as u64).saturating_sub(made);
+    let next = Duration::try_from_secs_f64((made + 1) as f64 / rate).unwrap_or(Duration::MAX);
+    (due, next.saturating_sub(elapsed).max(TICK))
 }
 
 impl Source for Generator {
@@ -79,4 +90,26 @@ impl Source for Generator {
     }
 
     fn on_committed(&mut self, _: &SourcePositions) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_exact_over_time_and_nobody_wakes_for_each_record() {
+        for (rate, polls_max) in [(1.0, 11), (10.0, 101), (33.0, 331), (1_000.0, 1_000), (250_000.0, 1_000)] {
+            let (mut now, mut made, mut polls) = (Duration::ZERO, 0, 0);
+            while now < Duration::from_secs(10) {
+                let (records, wait) = due(rate, now, made);
+                polls += u64::from(records == 0);
+                made += records;
+                // Who wakes it is late, as the system is.
+                now += if records == 0 { wait + Duration::from_micros(137) } else { Duration::ZERO };
+                let owed = now.as_secs_f64() * rate;
+                assert!(made as f64 <= owed && owed - (made as f64) < 1.0 + rate * 0.011, "{rate}: {made} at {now:?}");
+            }
+            assert!(polls <= polls_max, "{rate} a second: {polls} waits");
+        }
+    }
 }

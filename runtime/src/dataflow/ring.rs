@@ -1,51 +1,17 @@
 //! A bounded ring between two subtasks: one writes, one reads, perhaps on different shards. Owns the queue, the way back of
 //! used packets and the waking of the other side; never looks into a packet. A full ring is the back-pressure.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
-use std::time::Duration;
 
 use weir_core::record::Mark;
 
 use super::packet::Packet;
+use super::threads::Bell;
 
 /// Packets and marks that wait in one ring, at most.
 const CAPACITY: usize = 8;
-
-/// Wakes a shard that sleeps. One that is awake looks around once more before it sleeps.
-#[derive(Debug, Default)]
-pub struct Bell {
-    thread: OnceLock<Thread>,
-    is_asleep: AtomicBool,
-}
-
-impl Bell {
-    /// Wakes the shard, if it has started.
-    pub fn ring(&self) {
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
-    }
-
-    /// The calling thread is the one to wake.
-    pub(super) fn hang(&self) {
-        let _ = self.thread.set(thread::current());
-    }
-
-    /// The calling thread sleeps until the bell rings, or so long.
-    pub(super) fn wait(&self, at_most: Duration) {
-        self.is_asleep.store(true, Ordering::Relaxed);
-        thread::park_timeout(at_most);
-        self.is_asleep.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether the shard sleeps. It may be wrong by a moment, in both directions.
-    fn is_asleep(&self) -> bool {
-        self.is_asleep.load(Ordering::Relaxed)
-    }
-}
 
 /// What moves through a ring.
 pub(super) enum Element {

@@ -1,6 +1,6 @@
-//! A thread that runs tasks in turn, each a bounded step at a time, and answers commands between rounds. Owns the tasks;
-//! never decides when a checkpoint is due or whether it is committed. No step waits, so no two shards can wait for each
-//! other: one that has nothing to do sleeps until its bell rings.
+//! Tasks that run on one thread, in turn, each a bounded step at a time; commands are answered between rounds. Owns the
+//! tasks; never decides when a checkpoint is due or whether it is committed, nor which thread it runs on. No step waits, so
+//! no two shards can wait for each other: one that has nothing to do says until when.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use weir_core::ids::{Epoch, Name};
 
 use super::error::Error;
 use super::node::Node;
-use super::ring::Bell;
 use super::stopwatch::{Owner, Stopwatch};
 use super::task::{SLEEP_MAX, Task, TaskSnapshot, Worked};
 
@@ -31,7 +30,7 @@ pub enum Command {
     Pause,
     /// The same, and the watermark moves to the end of time before the next barrier: every timer fires.
     Drain,
-    /// End the thread.
+    /// The end.
     Stop,
 }
 
@@ -48,48 +47,83 @@ pub enum Report {
 /// Takes what a shard says. Must not block for long.
 pub type Reporter = Box<dyn Fn(Report) + Send>;
 
+/// What a shard's turn has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There may be more to do.
+    Again,
+    /// There is nothing to do until its bell rings, or so much time has passed.
+    Rest(Duration),
+    /// It is stopped or has failed. Its tasks are closed.
+    Over,
+}
+
 /// Tasks on one thread.
-pub struct Shard {
+pub(super) struct Shard {
     tasks: Vec<Task>,
     commands: Receiver<Command>,
-    bell: Arc<Bell>,
     report: Reporter,
+    has_begun: bool,
     stopped: bool,
     time: Stopwatch,
 }
 
 impl Shard {
-    /// Tasks in topological order. `bell` wakes the shard: whoever sends a command rings it.
-    pub fn new(mut tasks: Vec<Task>, commands: Receiver<Command>, bell: Arc<Bell>, report: Reporter) -> Shard {
+    /// Tasks in topological order. Whoever sends a command wakes the shard.
+    pub(super) fn new(mut tasks: Vec<Task>, commands: Receiver<Command>, report: Reporter) -> Shard {
         let mut first = 0;
         for task in &mut tasks {
             task.count_from(first);
             first += task.nodes().count();
         }
         let time = Stopwatch::new(tasks.iter().flat_map(Task::nodes).map(Node::metrics).collect());
-        Shard { tasks, commands, bell, report, stopped: false, time }
+        Shard { tasks, commands, report, has_begun: false, stopped: false, time }
     }
 
-    /// Runs until it is stopped or fails. The failure is the last report.
-    pub fn run(mut self) {
-        self.bell.hang();
-        if let Err(error) = self.run_to_the_end() {
-            (self.report)(Report::Failed(error));
+    /// Answers all commands that wait, then takes one step of each task. A failure is the last report.
+    pub(super) fn turn(&mut self) -> Turn {
+        match self.try_turn() {
+            Ok(Turn::Over) => {}
+            Ok(turn) => return turn,
+            Err(error) => (self.report)(Report::Failed(error)),
         }
         self.tasks.iter_mut().for_each(Task::close);
+        Turn::Over
     }
 
-    fn run_to_the_end(&mut self) -> Result<(), Error> {
-        for task in &mut self.tasks {
-            task.resume(&mut self.time)?;
-        }
-        while !self.stopped {
-            match self.commands()? | self.round()? {
-                Worked::Something => self.time.publish(),
-                Worked::Nothing(sleep) => self.sleep(sleep),
+    /// It panicked in its turn, and has no other.
+    pub(super) fn on_panic(&self, what: &str) {
+        (self.report)(Report::Failed(Error::Bug(format!("the shard panicked: {what}"))));
+    }
+
+    /// What is left of it when it is over.
+    pub(super) fn into_tasks(self) -> Vec<Task> {
+        self.tasks
+    }
+
+    fn try_turn(&mut self) -> Result<Turn, Error> {
+        // What has passed since the last turn is that one's, whoever had the thread.
+        self.time.rest_until_now();
+        if !std::mem::replace(&mut self.has_begun, true) {
+            for task in &mut self.tasks {
+                task.resume(&mut self.time)?;
             }
         }
-        Ok(())
+        let worked = self.commands()?;
+        if self.stopped {
+            return Ok(Turn::Over);
+        }
+        let worked = worked | self.round()?;
+        let turn = match worked {
+            Worked::Something => Turn::Again,
+            Worked::Nothing(wait) => {
+                let is_full = self.tasks.iter().any(|task| task.pending_bytes() > 0);
+                self.time.pass_to(if is_full { Owner::Backpressure } else { Owner::Nobody });
+                Turn::Rest(wait)
+            }
+        };
+        self.time.publish();
+        Ok(turn)
     }
 
     /// One step of each task.
@@ -105,15 +139,6 @@ impl Shard {
             }
         }
         Ok(worked)
-    }
-
-    /// Waits for the bell, and says what for: room, or something to do.
-    fn sleep(&mut self, wait: Duration) {
-        let is_full = self.tasks.iter().any(|task| task.pending_bytes() > 0);
-        let before = self.time.pass_to(if is_full { Owner::Backpressure } else { Owner::Nobody });
-        self.bell.wait(wait);
-        self.time.pass_to(before);
-        self.time.publish();
     }
 
     /// Answers all commands that wait.

@@ -1,5 +1,6 @@
 //! Whose time the shard's time is. One clock read where the work passes from a node to the next, so two for each batch and
-//! node; published between rounds. Every moment of the shard counts once for every node: busy, back-pressured or idle.
+//! node; published behind each turn. Every moment of the shard counts once for every node: busy, back-pressured or idle;
+//! idle too where the thread ran another pipeline's shard.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,6 +39,14 @@ impl Stopwatch {
     /// From now on the time is this owner's. Whose it was before comes back.
     pub(super) fn pass_to(&mut self, owner: Owner) -> Owner {
         self.pass_at(owner, clock::now())
+    }
+
+    /// A turn begins. Rows that waited for room wait no more, or are waited for anew behind it; where nobody had the time,
+    /// nobody has it still, and the clock need not be asked.
+    pub(super) fn rest_until_now(&mut self) {
+        if self.owner != Owner::Nobody {
+            self.pass_to(Owner::Nobody);
+        }
     }
 
     fn pass_at(&mut self, owner: Owner, now: Instant) -> Owner {

@@ -24,8 +24,11 @@ use crate::state::SealedState;
 
 /// Bytes that may wait for room before timers stop firing.
 const PENDING_BYTES_MAX: usize = 8 << 20;
-/// How long a shard sleeps at most when nothing happens, and while rows wait for room.
-pub(super) const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// How long a shard sleeps at most when nothing happens: its times are published then.
+pub(super) const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// The same where a source waits, which looks at its splits and its clock now and then.
+const SLEEP_SOURCE: Duration = Duration::from_millis(100);
+/// The same while rows wait for room.
 const SLEEP_FULL: Duration = Duration::from_millis(2);
 
 /// Where a port's rows go.
@@ -289,6 +292,9 @@ impl Task {
         if worked != Worked::Something {
             // Nothing follows soon: what was spread so far need not wait for a full packet.
             self.outlets.iter_mut().for_each(Outlet::flush);
+            if self.outlets.iter().any(|outlet| outlet.pending_bytes() > 0) {
+                return Ok(worked | Worked::Nothing(SLEEP_FULL));
+            }
         }
         Ok(worked)
     }
@@ -315,8 +321,9 @@ impl Task {
         }
         Ok(match self.with_source(time, |source, emit| source.step(emit))? {
             Some(Stepped::Worked) => Worked::Something,
-            Some(Stepped::Later(wait)) => Worked::Nothing(wait),
-            Some(Stepped::Empty | Stepped::Ended) | None => Worked::Nothing(SLEEP_MAX),
+            Some(Stepped::Later(wait)) => Worked::Nothing(wait.min(SLEEP_SOURCE)),
+            Some(Stepped::Empty) => Worked::Nothing(SLEEP_SOURCE),
+            Some(Stepped::Ended) | None => Worked::Nothing(SLEEP_MAX),
         })
     }
 

@@ -2,7 +2,6 @@
 //! plan to objects; nothing runs here.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use weir_core::domain::{Class, Failure};
 use weir_core::graph::plan::{KeyFrom, Vertex, VertexKind};
@@ -20,8 +19,8 @@ use crate::connector::file::FileSink;
 use crate::connector::standard::{Discard, Stdout};
 use crate::connector::{self, Sink, Waker, kafka};
 use crate::dataflow::{
-    BarrierMode, Bell, Command, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode,
-    OperatorSettings, SinkNode, Task,
+    Alarm, BarrierMode, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings,
+    Prepared, SinkNode, Task,
 };
 use crate::guest::{Instance, Measured, Subtask};
 
@@ -30,20 +29,12 @@ const HOLD_BYTES: usize = 64 << 20;
 
 /// Everything that an attempt runs.
 pub(super) struct Assembled {
-    pub(super) shards: Vec<AssembledShard>,
+    pub(super) shards: Vec<Prepared>,
     /// Tasks of all shards, by number: as many snapshots make a checkpoint.
     pub(super) tasks: Vec<statistics::Subtask>,
     pub(super) metrics: Arc<Metrics>,
     /// What looks for more to read. Behind the shards, whose sources it ends with.
     pub(super) watches: Vec<kafka::Watch>,
-}
-
-/// One shard, not started.
-pub(super) struct AssembledShard {
-    pub(super) tasks: Vec<Task>,
-    pub(super) commands: SyncSender<Command>,
-    pub(super) inbox: Receiver<Command>,
-    pub(super) bell: Arc<Bell>,
 }
 
 /// Builds all nodes. `next` is the first epoch.
@@ -79,7 +70,8 @@ pub(super) fn assemble(
                     }
                     VertexKind::Node { node } => {
                         let spec = &job.pipeline().nodes[node];
-                        Node::Operator(Box::new(operator_node(job, vertex, spec, &mut restored, of, counted)?))
+                        let alarm = job.shards.alarm(&job.pipeline().name, &vertex.name, &wiring.bells()[shard]);
+                        Node::Operator(Box::new(operator_node(job, vertex, spec, &mut restored, of, counted, alarm)?))
                     }
                     VertexKind::Sink { sink, .. } => {
                         let spec = &job.pipeline().sinks[sink];
@@ -96,10 +88,8 @@ pub(super) fn assemble(
         }
     }
     let watches = sources.watch()?;
-    let shards = shards.into_iter().zip(wiring.bells()).map(|(tasks, bell)| {
-        let (commands, inbox) = sync_channel(64);
-        AssembledShard { tasks, commands, inbox, bell: Arc::clone(bell) }
-    });
+    let shards = shards.into_iter().zip(wiring.bells());
+    let shards = shards.map(|(tasks, bell)| Prepared { tasks, bell: Arc::clone(bell) });
     Ok(Assembled { shards: shards.collect(), tasks, metrics: Arc::new(Metrics { nodes: metrics }), watches })
 }
 
@@ -140,6 +130,7 @@ fn operator_node(
     restored: &mut Restored,
     subtask: Subtask,
     metrics: Arc<NodeMetrics>,
+    alarm: Alarm,
 ) -> Result<OperatorNode, Failure> {
     let plan = &job.checked.plan;
     let bug = |what: &str| Failure { class: Class::Bug, why: format!("node `{}`: {what}", vertex.name) };
@@ -170,6 +161,7 @@ fn operator_node(
         rejects_port: vertex.rejects.and_then(|id| vertex.outputs.iter().position(|output| *output == id)),
         late_port: vertex.outputs.iter().position(|id| plan.output(*id).port == "late"),
         origin: origin(job, vertex),
+        alarm,
     };
     Ok(OperatorNode::new(settings, instance, metrics, watermark))
 }

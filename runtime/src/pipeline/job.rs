@@ -15,6 +15,7 @@ use weir_core::ids::Name;
 use super::folder::{self, Folder};
 use super::place::{self, Place};
 use super::savepoint;
+use super::shards::Shards;
 use super::snapshot_store::SnapshotStore;
 use crate::guest::{self, Engine, Limits, Measured, Operator, Subtask};
 use crate::state::{self, Budget};
@@ -233,6 +234,8 @@ pub struct Job {
     pub allows_non_restored: bool,
     /// The memory for state, shared with the other pipelines of the process.
     pub budget: Arc<Budget>,
+    /// Where its shards run.
+    pub(super) shards: Shards,
 }
 
 impl Job {
@@ -274,6 +277,7 @@ impl Job {
             origin,
             allows_non_restored: false,
             budget,
+            shards: Shards::default(),
         })
     }
 

@@ -21,6 +21,7 @@ pub mod removal;
 mod renames;
 pub mod savepoint;
 mod service;
+mod shards;
 pub mod snapshot_store;
 mod sources;
 pub mod statistics;

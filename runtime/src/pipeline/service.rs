@@ -347,6 +347,7 @@ impl Service {
             start,
             takeover: self.settings.takeover && held.is_none(),
             interval: Some(checkpoint.interval),
+            first: self.job.shards.first_checkpoint(&pipeline.name, checkpoint.interval),
             min_pause: checkpoint.min_pause,
             checkpoint_timeout: checkpoint.timeout,
             tolerable_failures: checkpoint.tolerable_failures,

@@ -31,6 +31,9 @@ pub struct Settings {
     pub takeover: bool,
     /// Time between checkpoints; `None`: only on request.
     pub interval: Option<Duration>,
+    /// Time from the start to the first checkpoint, where that is not an interval too: pipelines that start together need not
+    /// all cut at the same moment for ever.
+    pub first: Option<Duration>,
     /// Least time between a checkpoint's completion and the next.
     pub min_pause: Duration,
     /// A checkpoint that takes longer is cancelled.
@@ -64,6 +67,7 @@ impl Default for Settings {
             start: Start::Newest,
             takeover: false,
             interval: Some(Duration::from_secs(1)),
+            first: None,
             min_pause: Duration::ZERO,
             checkpoint_timeout: Duration::from_secs(60),
             tolerable_failures: 3,
@@ -81,6 +85,7 @@ impl Settings {
     pub(super) fn coordinator(&self) -> coordinator::Settings {
         coordinator::Settings {
             interval: self.interval,
+            first: self.first,
             min_pause: self.min_pause,
             timeout: self.checkpoint_timeout,
             tolerable_failures: self.tolerable_failures,

@@ -93,6 +93,10 @@ impl OperatorNode {
             let result = call(&mut self.instance, now);
             self.metrics.calls.add(1);
             self.metrics.call_nanos.add(started.elapsed().as_nanos() as u64);
+            // A plain failure costs no more than a call that goes well.
+            if result.as_ref().is_err_and(|failure| failure.reason != Reason::Failed) {
+                (self.settings.alarm)();
+            }
             match result {
                 Err(failure) if failure.reason == Reason::Retry && attempt < RETRIES => {
                     attempt += 1;

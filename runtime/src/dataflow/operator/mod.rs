@@ -24,8 +24,11 @@ const CALL_MAX: usize = 1_000;
 /// Rounds of timers that set timers for one watermark.
 const ROUNDS_MAX: usize = 10_000;
 
+/// Told when a guest holds its thread: it trapped, its time was over, or it asks to wait. Cheap, and told each time.
+pub type Alarm = Arc<dyn Fn() + Send + Sync>;
+
 /// What the plan says about an operator node.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OperatorSettings {
     /// Its name.
     pub node: Name,
@@ -45,6 +48,8 @@ pub struct OperatorSettings {
     pub late_port: Option<usize>,
     /// The name of the splits of the one source upstream, for messages.
     pub origin: Option<String>,
+    /// See [`Alarm`].
+    pub alarm: Alarm,
 }
 
 /// Hands what a node emits to the nodes behind it.

@@ -13,10 +13,9 @@ use weir_core::ids::{Epoch, Token};
 
 use super::Event;
 use super::gather::{Cut, Gathered};
-use super::shard_thread::ShardThread;
 use crate::clock;
 use crate::connector::kafka::Watch;
-use crate::dataflow::{self, Command, Report};
+use crate::dataflow::{self, Command, Report, Reporter, RunningShard};
 use crate::pipeline::assemble::{self, Assembled};
 use crate::pipeline::authority::{self, Shared};
 use crate::pipeline::authority_thread::{AuthorityThread, Step, failure};
@@ -41,7 +40,7 @@ pub(super) struct Attempt<'a> {
     shared: Shared,
     pub(super) writer: Writer<'a>,
     assembled: Option<Assembled>,
-    running: Vec<ShardThread>,
+    running: Vec<RunningShard>,
     /// All subtasks, by the number of their task.
     pub(super) subtasks: Vec<Subtask>,
     /// What looks for more to read; ends with the sources that the shards own.
@@ -267,12 +266,12 @@ impl<'a> Attempt<'a> {
         self.gathered.tasks = tasks.len();
         self.subtasks = tasks;
         self.watches = watches;
-        for shard in shards {
+        let report = || -> Reporter {
             let (sender, number) = (self.sender.clone(), self.number);
-            let report = move |report| drop(sender.send(Event::Report(number, report)));
-            let failed = |e| Failure { class: Class::Io, why: format!("cannot start a thread: {e}") };
-            self.running.push(ShardThread::start(shard, report).map_err(failed)?);
-        }
+            Box::new(move |report| drop(sender.send(Event::Report(number, report))))
+        };
+        let failed = |e| Failure { class: Class::Io, why: format!("cannot start a thread: {e}") };
+        self.running = self.job.shards.run(shards, report).map_err(failed)?;
         self.status.update(|facts| facts.state = State::Running);
         Ok(())
     }
@@ -289,10 +288,10 @@ impl<'a> Attempt<'a> {
         self.running.iter().for_each(|shard| shard.tell(command.clone()));
     }
 
-    /// Stops the threads of the attempt. What was handed to the writer is carried out before; an error is what it could not
+    /// Stops the shards and the threads of the attempt. What was handed to the writer is carried out before; an error is what it could not
     /// make visible.
     pub(super) fn end(&mut self) -> Result<(), Failure> {
-        self.running.drain(..).for_each(ShardThread::stop);
+        self.running.drain(..).for_each(RunningShard::stop);
         self.watches.clear();
         self.writer.drain()
     }

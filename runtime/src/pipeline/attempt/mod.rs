@@ -4,7 +4,6 @@
 mod carry_out;
 mod gather;
 mod recorded;
-mod shard_thread;
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};

@@ -30,8 +30,10 @@ use self::record::{Damaged, Desired, Found, Records};
 pub use self::revision::{Cause, Language, Pin, Revision};
 use super::graph::Graph;
 use super::service::Handle;
+use super::shards::Shards;
 use super::status::State;
 use crate::access::audit::Audit;
+use crate::dataflow::ShardPool;
 use crate::registry::Registry;
 use crate::state::Budget;
 use crate::storage::Memory;
@@ -51,6 +53,8 @@ struct Inner {
     audit: Arc<Audit>,
     /// Memory for the state of all pipelines.
     budget: Arc<Budget>,
+    /// Threads that run all of them.
+    shards: Arc<ShardPool>,
     entries: Mutex<BTreeMap<Name, Entry>>,
     /// An operation of one of them has ended.
     ended: Condvar,
@@ -70,6 +74,7 @@ impl Manager {
     ) -> Result<Manager, Error> {
         let (records, Found { whole, damaged }) = Records::open(data)?;
         damaged.iter().for_each(|damaged| tracing::error!("{damaged}"));
+        let shards = Shards::pool().map_err(|source| Error::Io { path: data.to_owned(), source })?;
         let manager = Manager(Arc::new(Inner {
             open_door,
             data: data.to_owned(),
@@ -77,6 +82,7 @@ impl Manager {
             registry,
             audit,
             budget,
+            shards,
             entries: Mutex::default(),
             ended: Condvar::new(),
             damaged: damaged.into_iter().filter_map(|damaged| Some((damaged.name.clone()?, damaged))).collect(),

@@ -14,6 +14,7 @@ use super::revision::Revision;
 use super::{Error, Manager};
 use crate::pipeline::job::{Checked, Job};
 use crate::pipeline::service::{Outcome, Service, Settings};
+use crate::pipeline::shards::Shards;
 use crate::pipeline::status::State;
 use crate::settings::Style;
 
@@ -68,6 +69,7 @@ impl Manager {
                 }
             };
         job.budget = Arc::clone(&self.0.budget);
+        job.shards = Shards::on(&self.0.shards);
         let memory = job.memory.clone();
         let (service, handle) = Service::new(job, Settings { waits_for_brokers: true, ..Settings::default() });
         let (weak, observed) = (Arc::downgrade(&self.0), name.clone());

@@ -16,6 +16,8 @@ use crate::ids::Epoch;
 pub struct Settings {
     /// Period, from trigger to trigger; `None`: only on request.
     pub interval: Option<Duration>,
+    /// From the start to the first of them, where that is not a period too.
+    pub first: Option<Duration>,
     /// Least time from a completion to the next periodic trigger.
     pub min_pause: Duration,
     /// An attempt that takes longer expires.
@@ -96,25 +98,25 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts after `newest`, the newest epoch that was ever committed (0: none). The first periodic attempt is due one
-    /// interval from `now`.
+    /// Starts after `newest`, the newest epoch that was ever committed (0: none), as [`Coordinator::restart`] says.
     pub fn new(settings: Settings, newest: Epoch, now: Duration) -> Coordinator {
-        let due = settings.interval.map(|interval| now + interval);
-        Coordinator {
+        let mut coordinator = Coordinator {
             settings,
             newest,
             pending: None,
-            due,
+            due: None,
             retry: Duration::ZERO,
             failures: 0,
             wanted: None,
             stopping: None,
-        }
+        };
+        coordinator.restart(now);
+        coordinator
     }
 
-    /// The pipeline starts to run now: the first periodic attempt is due one interval from `now`.
+    /// The pipeline starts to run now: the first periodic attempt is due one interval from `now`, or when the settings say.
     pub fn restart(&mut self, now: Duration) {
-        self.due = self.settings.interval.map(|interval| now + interval);
+        self.due = self.settings.interval.map(|interval| now + self.settings.first.unwrap_or(interval));
     }
 
     /// Uses up a number without an attempt, and returns it: for a commit that no barrier precedes. It is above `beyond` too.

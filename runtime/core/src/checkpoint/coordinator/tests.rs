@@ -15,6 +15,7 @@ fn seconds(count: u64) -> Duration {
 fn settings() -> Settings {
     Settings {
         interval: Some(seconds(10)),
+        first: None,
         min_pause: Duration::ZERO,
         timeout: seconds(60),
         tolerable_failures: 0,
@@ -41,6 +42,21 @@ fn attempts_start_once_an_interval_and_never_two_at_a_time() {
     assert!(coordinator.on_complete(seconds(125)).is_some());
     // The period passed while it was pending.
     assert_eq!(coordinator.poll(seconds(125), true), periodic(2));
+}
+
+#[test]
+fn the_first_attempt_may_be_due_at_another_time_than_those_behind_it() {
+    let mut coordinator = Coordinator::new(Settings { first: Some(seconds(3)), ..settings() }, Epoch(0), seconds(50));
+    coordinator.restart(seconds(100));
+    assert_eq!(coordinator.poll(seconds(102), true), None);
+    assert_eq!(coordinator.wakeup(true), Some(seconds(103)));
+    assert_eq!(coordinator.poll(seconds(103), true), periodic(1));
+    coordinator.on_ack(0, Epoch(1));
+    coordinator.on_complete(seconds(104));
+    assert_eq!(coordinator.wakeup(true), Some(seconds(113)));
+    // It brings none where there are none.
+    let only_wishes = Settings { first: Some(seconds(3)), interval: None, ..settings() };
+    assert_eq!(Coordinator::new(only_wishes, Epoch(0), seconds(0)).wakeup(true), None);
 }
 
 #[test]
