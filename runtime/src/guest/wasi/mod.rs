@@ -8,7 +8,7 @@ mod stdio;
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType};
-use wasmtime::{Result, bail};
+use wasmtime::{Result, StoreContextMut, Trap, bail};
 
 use self::stdio::{InputStream, OutputStream, Pollable};
 use super::engine::Engine;
@@ -108,6 +108,14 @@ fn refuse(linker: &mut LinkerInstance<'_, Data>, interface: &str, function: &str
     let called = function.rsplit(']').next().unwrap_or(function);
     let message = format!("the guest called `{called}` of wasi:{interface}: {why}");
     linker.func_new(function, move |_, _, _, _| bail!("{message}"))
+}
+
+/// Takes fuel for work whose length the guest chooses: what costs it nothing could last for ever.
+fn pay(store: &mut StoreContextMut<'_, Data>, fuel: u64) -> Result<()> {
+    match store.get_fuel()?.checked_sub(fuel) {
+        Some(left) => store.set_fuel(left),
+        None => Err(Trap::OutOfFuel.into()),
+    }
 }
 
 /// A resource of which there is never one: nothing here opens files or terminals, and no stream ever fails.

@@ -2,11 +2,12 @@
 //! given. Nothing of it is kept between calls. Calls with other input see other bytes; it is no secret from anybody.
 
 use wasmtime::component::LinkerInstance;
-use wasmtime::{Result, StoreContextMut, Trap, bail};
+use wasmtime::{Result, StoreContextMut, bail};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::super::call::{Context, Phase};
 use super::super::store::Data;
+use super::pay;
 
 /// Bytes that one import may ask for.
 const BYTES_MAX: u64 = 1 << 20;
@@ -18,6 +19,7 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, Data>) -> Result<()> {
             if len > BYTES_MAX {
                 bail!("the guest asked for {len} random bytes at once, allowed are {BYTES_MAX}");
             }
+            // As where a guest fills its memory itself.
             pay(&mut store, len)?;
             Ok((draw(context(&mut store)?, len as usize),))
         })?;
@@ -26,14 +28,6 @@ pub(super) fn link(linker: &mut LinkerInstance<'_, Data>) -> Result<()> {
         linker.func_wrap(name, |mut store, (): ()| Ok((number(&mut store)?,)))?;
     }
     linker.func_wrap("insecure-seed", |mut store, (): ()| Ok(((number(&mut store)?, number(&mut store)?),)))
-}
-
-/// Takes the fuel that bytes cost: one each, as where a guest fills its memory itself.
-fn pay(store: &mut StoreContextMut<'_, Data>, bytes: u64) -> Result<()> {
-    match store.get_fuel()?.checked_sub(bytes) {
-        Some(left) => store.set_fuel(left),
-        None => Err(Trap::OutOfFuel.into()),
-    }
 }
 
 fn context<'a>(store: &'a mut StoreContextMut<'_, Data>) -> Result<&'a mut Context> {

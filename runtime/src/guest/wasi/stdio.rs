@@ -9,12 +9,14 @@ use wasmtime::{Result, StoreContextMut, bail};
 use super::super::bindings::LogLevel;
 use super::super::imports::{clean, log};
 use super::super::store::Data;
-use super::Never;
+use super::{Never, pay};
 
 /// Streams and pollables that a guest may hold at a time.
 const HANDLES_MAX: u32 = 1_024;
 /// What `check-write` allows: the contract of WASI asks for a number, and nothing depends on it.
 const WRITE_BYTES: u64 = 64 << 10;
+/// What looking at one pollable costs: 64 ns.
+const POLLABLE_FUEL: u64 = 256;
 /// Bytes of a line that are kept until it ends: more than the longest line of the log, whatever its characters.
 const LINE_BYTES_MAX: usize = 8 << 10;
 
@@ -88,7 +90,8 @@ pub(super) fn link_streams(linker: &mut LinkerInstance<'_, Data>) -> Result<()> 
 pub(super) fn link_poll(linker: &mut LinkerInstance<'_, Data>) -> Result<()> {
     linker.func_wrap("[method]pollable.ready", |_, (_,): (Resource<Pollable>,)| Ok((true,)))?;
     linker.func_wrap("[method]pollable.block", |_, (_,): (Resource<Pollable>,)| Ok(()))?;
-    linker.func_wrap("poll", |_, (all,): (Vec<Resource<Pollable>>,)| {
+    linker.func_wrap("poll", |mut store, (all,): (Vec<Resource<Pollable>>,)| {
+        pay(&mut store, all.len() as u64 * POLLABLE_FUEL)?;
         if all.is_empty() {
             bail!("the guest called `poll` of wasi:io/poll without anything to wait for");
         }

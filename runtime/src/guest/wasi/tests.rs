@@ -109,6 +109,46 @@ fn guest_holds_a_bounded_number_of_streams_and_may_open_more_when_it_lets_go() {
     opens("call $drop").unwrap();
 }
 
+#[test]
+fn polling_is_answered_at_once_and_costs_fuel_for_each_pollable() {
+    let imports = r#"(import "wasi:io/poll@0.2.0" (instance $poll
+            (export "pollable" (type $p (sub resource)))
+            (export "poll" (func (param "in" (list (borrow $p))) (result (list u32))))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:io/streams@0.2.0" (instance $streams
+            (export "pollable" (type $p (eq $pollable)))
+            (export "output-stream" (type $s (sub resource)))
+            (export "[method]output-stream.subscribe" (func (param "self" (borrow $s)) (result (own $p))))))
+        (alias export $streams "output-stream" (type $stream))
+        (import "wasi:cli/stdout@0.2.0" (instance $stdout
+            (export "output-stream" (type $s (eq $stream)))
+            (export "get-stdout" (func (result (own $s))))))"#;
+    let lowered = r#"(core module $place (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536)))
+        (core instance $place (instantiate $place))
+        (core func $open (canon lower (func $stdout "get-stdout")))
+        (core func $subscribe (canon lower (func $streams "[method]output-stream.subscribe")))
+        (core func $wait (canon lower (func $poll "poll")
+            (memory (core memory $memory "memory")) (realloc (core func $place "realloc"))))
+        (alias core export $memory "memory" (core memory $shared))
+        (core instance $given (export "open" (func $open)) (export "subscribe" (func $subscribe))
+            (export "poll" (func $wait)) (export "memory" (memory $shared)))"#;
+    // A thousand times the same one; the answer begins with how many are ready. Then for ever.
+    let module = r#"(import "" "open" (func $open (result i32)))
+        (import "" "subscribe" (func $subscribe (param i32) (result i32)))
+        (import "" "poll" (func $poll (param i32 i32 i32))) (import "" "memory" (memory 32))
+        (func (export "run") (local $pollable i32) (local $i i32)
+            (local.set $pollable (call $subscribe (call $open)))
+            (loop
+                (i32.store (local.get $i) (local.get $pollable))
+                (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (i32.const 4000))))
+            (loop
+                (call $poll (i32.const 0) (i32.const 1000) (i32.const 4096))
+                (if (i32.ne (i32.load (i32.const 4100)) (i32.const 1000)) (then unreachable))
+                (br 0)))"#;
+    let error = run(imports, lowered, module).1.unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::OutOfFuel), "{error:#}");
+}
+
 /// Asks for so many random bytes again and again: how often, and how it ended.
 fn asks(bytes: u64) -> (u64, wasmtime::Error) {
     let imports = r#"(import "wasi:random/random@0.2.0" (instance $random

@@ -2,6 +2,7 @@
 //! wasm32-wasip2, where the library imports WASI for it.
 //!
 //! `do`: what (see `ask`); `on`: only for records whose value contains this text (every record where it is not given).
+#![allow(clippy::disallowed_methods, reason = "they are what is asked for")]
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -74,8 +75,8 @@ fn ask(what: &str, value: &str, ctx: &mut Context) -> String {
             // SAFETY: it fills as many bytes as the buffer has.
             let status = unsafe { getentropy(bytes.as_mut_ptr(), bytes.len()) };
             // What was given back must not lie in what is given out now.
-            let block = vec![7_u8; 64];
-            format!("{status} {bytes:?} {} {:?}", block.iter().all(|b| *b == 7), map.keys().collect::<Vec<_>>())
+            let block = "7".repeat(64);
+            format!("{status} {bytes:?} {} {:?}", block.bytes().all(|b| b == b'7'), map.keys().collect::<Vec<_>>())
         }
         "sleep" => {
             println!("goes to sleep");
