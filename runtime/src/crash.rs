@@ -41,6 +41,9 @@ pub const POINTS: &[&str] = &[
     "audit.noted",
     "revision.written",
     "wish.kept",
+    "trial.begun",
+    "trial.passed",
+    "trial.taken_back",
 ];
 
 /// Where to crash, as `WEIR_CRASH` says.

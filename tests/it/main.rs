@@ -1,6 +1,7 @@
 //! The system tests: one binary, so that one proxy and one broker serve all of them. Each module is one promise.
 #![allow(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
+mod access;
 mod bad_input;
 mod checkpoint_commands;
 mod compile;
@@ -26,6 +27,7 @@ mod retained;
 mod savepoint;
 mod serve;
 mod serve_again;
+mod server_commands;
 mod sink_folder;
 mod sources;
 mod spill;
@@ -35,5 +37,6 @@ mod terms;
 mod tidy;
 mod two_clusters;
 mod txn_timeout;
+mod upgrade;
 mod wasi;
 mod watermarks;

@@ -12,7 +12,7 @@ use weir_tests::wait::wait_until;
 
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 pub(crate) const TOML: (&str, &str) = ("Content-Type", "application/toml");
-const WASM: (&str, &str) = ("Content-Type", "application/wasm");
+pub(crate) const WASM: (&str, &str) = ("Content-Type", "application/wasm");
 
 pub(crate) struct Server {
     pub(crate) process: Process,
@@ -72,7 +72,7 @@ impl Server {
     }
 }
 
-fn ip_count() -> Vec<u8> {
+pub(crate) fn ip_count() -> Vec<u8> {
     fs::read(weir_tests::repository().join("tests/fixtures/ip_count-0.1.0.wasm")).unwrap()
 }
 
@@ -361,10 +361,11 @@ fn what_is_wrong_is_refused_with_its_reason_and_changes_nothing() {
     );
 
     put(path, &[TOML], good.as_bytes()).expect(201);
-    put(path, &[TOML, ("If-Match", "\"1\"")], good.as_bytes()).expect(200);
+    let other = good.replace("rate = 1000", "rate = 1001");
+    put(path, &[TOML, ("If-Match", "\"1\"")], other.as_bytes()).expect(200);
     put(path, &[TOML, ("If-Match", "\"1\"")], good.as_bytes()).expect_problem(412, "revision-changed");
     put(path, &[TOML, ("If-Match", "*")], good.as_bytes()).expect(200);
-    server.send("POST", "/api/v1/pipelines/p:pause", &[], b"").expect_problem(501, "comes-later");
+    server.send("GET", "/api/v1/pipelines/p/tap", &[], b"").expect_problem(501, "comes-later");
     server.send("POST", "/api/v1/pipelines/p:dance", &[], b"").expect_problem(404, "unknown-action");
     server.send("POST", "/api/v1/pipelines/q:stop", &[], b"").expect_problem(404, "unknown-pipeline");
     server.send("DELETE", "/api/v1/pipelines/q", &[], b"").expect_problem(404, "unknown-pipeline");

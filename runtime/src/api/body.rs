@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use weir_core::ids::Name;
 
 use super::problem::{Code, Problem};
+use crate::settings::duration;
 
 /// A body that takes longer is given up: it holds memory.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
@@ -128,6 +129,13 @@ pub(super) async fn stream<R: Send + 'static>(
     // What was cut off is dropped with what `take` made of it, and nothing of it was kept.
     sent?;
     taken.await.unwrap_or_else(|e| Err(Problem::internal(format!("an upload ended without an answer: {e}"))))
+}
+
+/// A duration, where one is said.
+pub(super) fn duration(what: &str, text: Option<&str>) -> Result<Option<Duration>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let found = duration::parse(text);
+    found.map(Some).ok_or_else(|| Problem::new(Code::BadRequest, format!("{what}: {text:?}: {}", duration::SHAPE)))
 }
 
 /// A name by the one rule.

@@ -18,7 +18,7 @@ use super::{actions, checkpoints, later, operations, operators, pipelines, probe
     paths(
         operators::operators, operators::versions, operators::one, operators::upload, operators::delete, operators::validate,
         pipelines::list, pipelines::one, pipelines::apply, pipelines::delete,
-        actions::stop, actions::cancel, actions::pause, actions::resume, actions::restart,
+        actions::stop, actions::cancel, actions::pause, actions::resume, actions::restart, actions::upgrade, actions::rollback,
         revisions::list, revisions::one, revisions::graph,
         checkpoints::list, checkpoints::history, checkpoints::one, checkpoints::remove, checkpoints::make,
         operations::list, operations::one,

@@ -111,6 +111,9 @@ pub(super) async fn one(State(watched): State<Watched>, path: Target) -> Result<
 pub(super) struct How {
     /// Say what would change, and change nothing.
     dry_run: bool,
+    /// So long nothing of it is committed, and the revision before it comes back where it fails: `10s`, at most `60s`. None,
+    /// unless said.
+    grace: Option<String>,
 }
 
 /// Apply a pipeline
@@ -143,13 +146,14 @@ pub(super) async fn apply(
     let text = String::from_utf8(bytes.to_vec());
     let text =
         text.map_err(|e| Problem::new(Code::BadRequest, format!("a pipeline is UTF-8 text: {}", e.utf8_error())))?;
+    let grace = body::duration("grace", how.grace.as_deref())?.unwrap_or_default();
     if how.dry_run {
         let plan =
-            blocking(move || manager.plan(&Wanted { name: &name, language, text: &text, condition, by: &by })).await?;
+            blocking(move || manager.plan(&Wanted { name: &name, language, text: &text, condition, grace, by: &by })).await?;
         return Ok(body::json(&Planned::from(plan)));
     }
     let applied =
-        blocking(move || manager.apply(&Wanted { name: &name, language, text: &text, condition, by: &by })).await?;
+        blocking(move || manager.apply(&Wanted { name: &name, language, text: &text, condition, grace, by: &by })).await?;
     let status = if applied.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(asked(status, &applied.view, applied.operation.as_ref().map(|it| it.id(&applied.view.name))))
 }
@@ -178,7 +182,7 @@ pub(super) async fn delete(State(manager): State<Manager>, By(by): By, path: Tar
 }
 
 /// `If-Match: "3"`, as the ETag said; `*` for any that is there. `If-None-Match: *` for none.
-fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
+pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
     if let Some(value) = headers.get(header::IF_NONE_MATCH) {
         return match value.as_bytes() {
             b"*" => Ok(Condition::New),

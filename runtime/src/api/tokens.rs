@@ -21,7 +21,6 @@ use crate::access::audit::{Audit, Line};
 use crate::access::tokens::{self, Tokens};
 use crate::access::{Quota, Scope};
 use crate::clock;
-use crate::settings::duration;
 
 #[derive(Clone)]
 pub(super) struct Access {
@@ -126,14 +125,9 @@ pub(super) async fn make(State(access): State<Access>, By(by): By, request: Requ
     if scopes.is_empty() {
         return Err(bad("a token needs a scope: `read` is the least".to_owned()));
     }
-    let expires_at = match expires_in {
-        None => None,
-        Some(text) => {
-            let time =
-                duration::parse(&text).ok_or_else(|| bad(format!("expires_in: {text:?}: {}", duration::SHAPE)))?;
-            Some(clock::now_millis().saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
-        }
-    };
+    let lives = body::duration("expires_in", expires_in.as_deref())?;
+    let lives = lives.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+    let expires_at = lives.map(|millis| clock::now_millis().saturating_add(millis));
     let Limits { operators, bytes, pipelines, memory } = quota;
     let quota = Quota { operators, bytes, pipelines, memory };
     let made = blocking(move || access.tokens.make((&by, &access.audit), name, scopes, quota, expires_at)).await?;

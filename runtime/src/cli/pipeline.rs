@@ -27,6 +27,10 @@ pub(super) enum Command {
     Resume(Act),
     /// Stop with a last checkpoint and start again; or start what has stopped or failed
     Restart(Act),
+    /// Give a node another operator, on trial: where it fails at first, the one before comes back by itself
+    Upgrade(Upgrade),
+    /// Go back to an earlier revision
+    Rollback(Rollback),
     /// Delete a stopped pipeline and its state
     Rm(Rm),
 }
@@ -41,6 +45,9 @@ pub(super) struct Apply {
     /// Only if the pipeline is at this revision
     #[arg(long, value_name = "REVISION")]
     if_match: Option<u64>,
+    /// So long nothing of it is committed, and the revision before comes back where this one fails; default: none
+    #[arg(long, value_name = "DURATION")]
+    grace: Option<String>,
     /// Do not wait until it runs
     #[arg(long)]
     detach: bool,
@@ -89,6 +96,30 @@ pub(super) struct Stop {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Upgrade {
+    #[command(flatten)]
+    act: Act,
+    /// The node
+    #[arg(long)]
+    node: String,
+    /// The operator that it gets
+    #[arg(long, value_name = "NAME@VERSION")]
+    operator: String,
+    /// So long nothing is committed, and the revision before comes back where this one fails; 0s: no trial; default: 10s
+    #[arg(long, value_name = "DURATION")]
+    grace: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Rollback {
+    #[command(flatten)]
+    act: Act,
+    /// The revision; default: the one before the one that counts
+    #[arg(long, value_name = "REVISION")]
+    to: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Rm {
     /// The pipeline
     name: String,
@@ -109,6 +140,10 @@ pub(super) fn run(command: &Command) -> Exit {
         Command::Pause(arguments) => act(arguments, "pause", &nothing()),
         Command::Resume(arguments) => act(arguments, "resume", &nothing()),
         Command::Restart(arguments) => act(arguments, "restart", &nothing()),
+        Command::Upgrade(Upgrade { act: it, node, operator, grace }) => {
+            act(it, "upgrade", &json!({"node": node, "operator": operator, "grace": grace}))
+        }
+        Command::Rollback(Rollback { act: it, to }) => act(it, "rollback", &json!({"to": to})),
         Command::Rm(arguments) => rm(arguments),
     };
     result.err().unwrap_or(Exit::Ok)
@@ -119,7 +154,7 @@ fn path(name: &str) -> String {
 }
 
 fn apply(arguments: &Apply) -> Result<(), Exit> {
-    let Apply { file, dry_run, if_match, detach, on } = arguments;
+    let Apply { file, dry_run, if_match, grace, detach, on } = arguments;
     let unreadable = |e: &dyn std::fmt::Display| {
         eprintln!("error: {}: {e}", file.display());
         Exit::Config
@@ -131,7 +166,10 @@ fn apply(arguments: &Apply) -> Result<(), Exit> {
     let mut headers: Vec<(HeaderName, String)> = vec![(header::CONTENT_TYPE, media_type.to_owned())];
     headers.extend(if_match.map(|revision| (header::IF_MATCH, format!("\"{revision}\""))));
     let remote = on.open()?;
-    let query = if *dry_run { "?dry_run=true" } else { "" };
+    let mut query = format!("?dry_run={dry_run}");
+    if let Some(grace) = grace {
+        query += &format!("&grace={grace}");
+    }
     let answer = remote.send(Method::PUT, &format!("{}{query}", path(&name)), &headers, text.into_bytes())?;
     if *dry_run {
         if !on.prints(&answer) {

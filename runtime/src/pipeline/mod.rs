@@ -40,7 +40,7 @@ pub use clusters::{check_one_cluster, check_source_topics};
 pub use graph::{Edge, Graph};
 pub use job::{Checked, Error as JobError, Job, Lookup};
 pub use manager::{
-    Applied, Cause, Condition, Error as ManagerError, Kind, Language, Manager, OpenDoor, Operation, Pin, Plan,
+    Applied, Cause, Condition, Error as ManagerError, GRACE_MAX, Kind, Language, Manager, OpenDoor, Operation, Pin, Plan,
     Progress, Revision, View, Wanted,
 };
 pub use service::{Handle, Outcome, Service, Settings};

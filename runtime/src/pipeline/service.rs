@@ -34,6 +34,8 @@ pub struct Settings {
     pub takeover: bool,
     /// A broker that cannot be reached at the start is waited for, as one that goes away later.
     pub waits_for_brokers: bool,
+    /// It is on trial: so long nothing is committed, and a failure of a guest before its first commit is the end.
+    pub trial: Option<Duration>,
 }
 
 /// How a pipeline ended.
@@ -293,6 +295,7 @@ impl Service {
     fn settle(&self, ending: &Ending, ran: bool) -> Option<Outcome> {
         let goes_on = match ending.class {
             // What was read of it and not committed would be gone.
+            Class::Guest if self.settings.trial.is_some() && !ran => false,
             Class::Transient | Class::Guest => !self.reads_once(),
             // At the start somebody waits for an answer; later the broker may come back.
             Class::Unreachable => ran || self.settings.waits_for_brokers,
@@ -333,6 +336,16 @@ impl Service {
         }
     }
 
+    /// When the first checkpoint is due, where not an interval after the start.
+    fn first_checkpoint(&self) -> Option<Duration> {
+        let pipeline = self.job.pipeline();
+        let staggered = || self.job.shards.first_checkpoint(&pipeline.name, pipeline.checkpoint.interval);
+        match self.settings.trial {
+            Some(grace) if self.status.read(|facts| facts.committed) == 0 => Some(grace),
+            _ => staggered(),
+        }
+    }
+
     fn domain_settings(&self, attempt: u32, held: Option<Token>, start: Start) -> domain::Settings {
         let pipeline = self.job.pipeline();
         let checkpoint = &pipeline.checkpoint;
@@ -347,7 +360,7 @@ impl Service {
             start,
             takeover: self.settings.takeover && held.is_none(),
             interval: Some(checkpoint.interval),
-            first: self.job.shards.first_checkpoint(&pipeline.name, checkpoint.interval),
+            first: self.first_checkpoint(),
             min_pause: checkpoint.min_pause,
             checkpoint_timeout: checkpoint.timeout,
             tolerable_failures: checkpoint.tolerable_failures,

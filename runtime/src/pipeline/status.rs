@@ -87,8 +87,17 @@ pub struct Facts {
     pub metrics: Arc<Metrics>,
 }
 
-/// Hears of a new state, on the thread that brought it about and under no lock.
-pub(super) type Observer = Box<dyn Fn(State) + Send + Sync>;
+/// What somebody outside may have waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It stands elsewhere now.
+    State(State),
+    /// It has committed something, for the first time in this process.
+    FirstCommit,
+}
+
+/// Hears of every turn, on the thread that brought it about and under no lock.
+pub(super) type Observer = Box<dyn Fn(Turn) + Send + Sync>;
 
 #[derive(Default)]
 struct Inner {
@@ -109,18 +118,17 @@ impl Status {
     /// Changes.
     pub(super) fn update(&self, change: impl FnOnce(&mut Facts)) {
         let mut facts = self.0.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = facts.state;
+        let (state, committed) = (facts.state, facts.committed);
         change(&mut facts);
-        let state = facts.state;
+        let moved = (facts.state != state).then_some(Turn::State(facts.state));
+        let first = (committed == 0 && facts.committed > 0).then_some(Turn::FirstCommit);
         drop(facts);
-        if state != before
-            && let Some(observer) = self.0.observer.get()
-        {
-            observer(state);
+        if let Some(observer) = self.0.observer.get() {
+            [moved, first].into_iter().flatten().for_each(observer);
         }
     }
 
-    /// Tells `observer` of every new state from now on. There is one, who came first.
+    /// Tells `observer` of every turn from now on. There is one, who came first.
     pub(super) fn observe(&self, observer: Observer) {
         let _ = self.0.observer.set(observer);
     }

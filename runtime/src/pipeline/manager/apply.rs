@@ -1,6 +1,9 @@
 //! A text becomes the revision that counts: checked, kept, switched to, started. The same text again changes nothing; a dry run
 //! says what would change.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde_json::json;
 use weir_core::graph::plan;
 use weir_core::ids::Name;
@@ -10,6 +13,8 @@ use super::entry::{Entry, View};
 use super::operation::{self, Kind, Operation};
 use super::record::{Desired, Record, Rest};
 use super::revision::{Cause, Language, Revision};
+use super::trial::Trial;
+use super::upgrade::GRACE_MAX;
 use super::{Error, Manager};
 use crate::access::Actor;
 use crate::clock;
@@ -25,6 +30,8 @@ pub struct Wanted<'a> {
     pub text: &'a str,
     /// What must be there for it.
     pub condition: Condition,
+    /// How long nothing of it is committed, so that the revision before it can come back where this one fails; zero: it stays.
+    pub grace: Duration,
     /// Who wants it.
     pub by: &'a Actor,
 }
@@ -71,14 +78,15 @@ impl Manager {
     /// Checks it, keeps it, (re)starts it. The same text for one that runs, or whose bounded input has ended, changes nothing.
     pub fn apply(&self, wanted: &Wanted<'_>) -> Result<Applied, Error> {
         self.is_whole(wanted.name.as_str())?;
-        let accepted = check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text)?;
+        let accepted = check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
         self.switch(wanted, accepted, Cause::Apply, Kind::Apply)
     }
 
     /// Says what [`Manager::apply`] would do, and does nothing.
     pub fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan, Error> {
         self.is_whole(wanted.name.as_str())?;
-        let accepted = check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text)?;
+        let accepted = check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
+        self.fits(wanted.name, &accepted.checked)?;
         let entries = self.entries();
         let entry = entries.get(wanted.name);
         wanted.condition.check(wanted.name, entry)?;
@@ -96,6 +104,10 @@ impl Manager {
         kind: Kind,
     ) -> Result<Applied, Error> {
         let (name, by) = (wanted.name, wanted.by);
+        if wanted.grace > GRACE_MAX {
+            return Err(Error::LongGrace(wanted.grace));
+        }
+        self.fits(name, &accepted.checked)?;
         let mut entries = self.entries();
         if self.is_shutting_down() {
             return Err(Error::ShuttingDown);
@@ -127,7 +139,12 @@ impl Manager {
             desired: Desired::Running,
             by: before.map_or_else(|| by.name.clone(), |it| it.by.clone()),
             rest: None,
-            trial: None,
+            trial: before.filter(|_| !is_same && !wanted.grace.is_zero()).map(|it| Trial {
+                back_to: it.revision,
+                grace_ms: wanted.grace.as_millis() as u64,
+                from: None,
+            }),
+            taken_back: None,
             operations: before.map(|it| it.operations.clone()).unwrap_or_default(),
         };
         operation::begin(&mut record.operations, kind, record.revision, &by.name);
@@ -152,7 +169,7 @@ impl Manager {
 
     fn check_quota(
         &self,
-        entries: &std::collections::BTreeMap<Name, Entry>,
+        entries: &BTreeMap<Name, Entry>,
         by: &Actor,
         name: &Name,
         memory: u64,

@@ -30,12 +30,14 @@ impl Accepted {
     }
 }
 
-/// Checks a text that is to run, on a server with this data folder; its operators are compiled and opened.
+/// Checks a text that is to run, on a server with this data folder; its operators are compiled and opened. What a name in
+/// `kept` means is not looked up again.
 pub(super) fn check(
     (registry, data): (&Registry, &Path),
     name: &Name,
     language: Language,
     text: &str,
+    kept: &BTreeMap<String, Pin>,
 ) -> Result<Accepted, Error> {
     let loaded = parse(name, language, text)?;
     let invalid = |faults| Error::Invalid(loaded.faults(faults));
@@ -45,9 +47,16 @@ pub(super) fn check(
     }
     let pins = RefCell::<BTreeMap<String, Pin>>::default();
     let lookup = |name: &Name, written: &str| {
-        let Version { version, sha256, .. } = registry.get(name.as_str(), written).map_err(|e| e.to_string())?;
-        let bytes = registry.blob_bytes(&sha256).map_err(|e| e.to_string())?;
-        pins.borrow_mut().insert(format!("{name}@{written}"), Pin { version, sha256 });
+        let full = format!("{name}@{written}");
+        let pin = match kept.get(&full) {
+            Some(pin) => pin.clone(),
+            None => {
+                let Version { version, sha256, .. } = registry.get(name.as_str(), written).map_err(|e| e.to_string())?;
+                Pin { version, sha256 }
+            }
+        };
+        let bytes = registry.blob_bytes(&pin.sha256).map_err(|e| e.to_string())?;
+        pins.borrow_mut().insert(full, pin);
         Ok(bytes)
     };
     let checked = Checked::new(loaded.spec.clone(), registry.engine(), Some(&lookup));
@@ -154,7 +163,7 @@ mod tests {
                 "version = 1\nname = \"a\"\n[sources.s]\ntype = \"file\"\npath = \"{source}\"\n[sinks.out]\n\
                  type = \"file\"\npath = \"{sink}\"\ninputs = [\"s\"]\n"
             );
-            match check((&registry, &data), &name, Language::Toml, &text) {
+            match check((&registry, &data), &name, Language::Toml, &text, &BTreeMap::new()) {
                 Err(Error::Invalid(faults)) => faults.to_string(),
                 Err(other) => panic!("{other}"),
                 Ok(_) => String::new(),

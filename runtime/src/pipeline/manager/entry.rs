@@ -111,14 +111,14 @@ impl Entry {
                 state: facts.state,
                 last_checkpoint: facts.last_checkpoint.clone().or_else(|| self.before.clone()),
                 restarts: facts.restarts,
-                problem: facts.problem.clone().or(ended),
+                problem: facts.problem.clone().or(ended).or_else(|| record.taken_back.clone()),
                 ..plain(State::Created, None)
             }),
             (None, None, Some(Rest::Ended(why))) => plain(State::Stopped, Some(why.clone())),
             (None, None, Some(Rest::Failed(why))) => plain(State::Failed, Some(why.clone())),
             (None, None, Some(Rest::CircuitOpen(why))) => plain(State::CircuitOpen, Some(why.clone())),
             (None, None, None) if record.desired == Desired::Running => plain(State::Starting, None),
-            (None, None, None) => plain(State::Stopped, None),
+            (None, None, None) => plain(State::Stopped, record.taken_back.clone()),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use weir_core::ids::Name;
 
+use super::upgrade::GRACE_MAX;
 use crate::access::OverQuota;
 use crate::pipeline::status::State;
 use crate::registry;
@@ -75,6 +77,23 @@ pub enum Error {
     /// Its bounded input was committed to the end.
     #[error("pipeline `{0}` has {1}, and there is no more input: delete it to begin anew, or apply another text")]
     Ended(Name, String),
+    /// What the newest checkpoint holds does not fit.
+    #[error("the state of pipeline `{0}` does not fit, and nothing was changed: {1}")]
+    Incompatible(Name, String),
+    /// There is no revision before the one that counts, or the server has gone back to it already.
+    #[error("pipeline `{0}` has no revision to go back to: name one with `to`")]
+    NothingBefore(Name),
+    /// There is no such node.
+    #[error("pipeline `{name}` has no node `{node}` with an operator")]
+    UnknownNode {
+        /// The pipeline.
+        name: Name,
+        /// As asked for.
+        node: String,
+    },
+    /// Longer than a transaction should stay open.
+    #[error("a grace of {} s is too long: at most {} s", .0.as_secs(), GRACE_MAX.as_secs())]
+    LongGrace(Duration),
     /// Pipelines use it.
     #[error("{version} is used by {}: stop using it there first", users.join(", "))]
     InUse {

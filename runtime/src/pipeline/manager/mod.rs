@@ -12,6 +12,7 @@ mod record;
 mod revision;
 mod run;
 mod trial;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +29,7 @@ pub use self::error::Error;
 pub use self::operation::{Kind, Operation, Progress};
 use self::record::{Damaged, Desired, Found, Records};
 pub use self::revision::{Cause, Language, Pin, Revision};
+pub use self::upgrade::GRACE_MAX;
 use super::graph::Graph;
 use super::service::Handle;
 use super::shards::Shards;

@@ -53,6 +53,9 @@ pub(super) struct Record {
     /// The revision is on trial: see there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trial: Option<Trial>,
+    /// That the server went back to an earlier revision by itself, and why; until somebody applies another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) taken_back: Option<String>,
     /// The newest ones, oldest first.
     #[serde(default)]
     pub(super) operations: Vec<Operation>,

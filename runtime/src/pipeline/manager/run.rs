@@ -15,7 +15,7 @@ use super::{Error, Manager};
 use crate::pipeline::job::{Checked, Job};
 use crate::pipeline::service::{Outcome, Service, Settings};
 use crate::pipeline::shards::Shards;
-use crate::pipeline::status::State;
+use crate::pipeline::status::{State, Turn};
 use crate::settings::Style;
 
 /// What one thread runs.
@@ -71,12 +71,17 @@ impl Manager {
         job.budget = Arc::clone(&self.0.budget);
         job.shards = Shards::on(&self.0.shards);
         let memory = job.memory.clone();
-        let (service, handle) = Service::new(job, Settings { waits_for_brokers: true, ..Settings::default() });
+        let trial = self.update(&name, number, |entry| self.begin_trial(entry)).flatten();
+        let settings = Settings { waits_for_brokers: true, trial, ..Settings::default() };
+        let (service, handle) = Service::new(job, settings);
         let (weak, observed) = (Arc::downgrade(&self.0), name.clone());
-        handle.status.observe(Box::new(move |state| {
+        handle.status.observe(Box::new(move |turn| {
             // A server that is gone keeps nothing.
-            if let Some(inner) = weak.upgrade() {
-                Manager(inner).on_state(&observed, number, state);
+            let Some(inner) = weak.upgrade() else { return };
+            let manager = Manager(inner);
+            match turn {
+                Turn::State(state) => manager.on_state(&observed, number, state),
+                Turn::FirstCommit => drop(manager.update(&observed, number, |entry| manager.end_trial(entry))),
             }
         }));
         // Stopped or applied again while it was being checked: the newer wish counts.
@@ -115,6 +120,10 @@ impl Manager {
     fn on_state(&self, name: &Name, number: u64, state: State) {
         let wants_running = |record: &Record| operation::current(&record.operations).map(|it| it.kind.wants_running());
         self.update(name, number, |entry| {
+            if entry.record.trial.is_some() {
+                // Its first commit, or its failure, decides.
+                return;
+            }
             let result = match (state, wants_running(&entry.record)) {
                 // One that has ended was run to its end.
                 (State::Running | State::Stopped, Some(true)) | (State::Stopped, Some(false)) => Ok(()),
@@ -131,6 +140,12 @@ impl Manager {
     /// Keeps how it came to rest by itself. A kill before this costs one more start, which comes to the same.
     fn on_rest(&self, name: &Name, number: u64, rest: Rest) {
         self.update(name, number, |entry| {
+            if let (Some(trial), Rest::Failed(why) | Rest::CircuitOpen(why)) = (entry.record.trial.clone(), &rest) {
+                match self.take_back(entry, &trial, why) {
+                    Ok(()) => return,
+                    Err(error) => tracing::error!("pipeline {name}: revision {} did not come back: {error}", trial.back_to),
+                }
+            }
             let mut record = entry.record.clone();
             let result = match &rest {
                 Rest::Ended(_) => Ok(()),
@@ -138,11 +153,12 @@ impl Manager {
             };
             operation::end(&mut record.operations, result);
             record.rest = Some(rest);
+            record.trial = None;
             self.keep(entry, record);
         });
     }
 
-    fn keep(&self, entry: &mut Entry, record: Record) {
+    pub(super) fn keep(&self, entry: &mut Entry, record: Record) {
         if let Err(error) = self.0.records.keep(&record) {
             tracing::warn!("pipeline {}: how it stands could not be kept: {error}", record.name);
         }

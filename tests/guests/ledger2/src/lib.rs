@@ -1,6 +1,6 @@
 //! `ledger` in its next version: the same rows from other bytes of state. The chain is JSON now and has what it had before as
 //! text, the kinds are compact. `config = { migrate = "fail" | "panic" | "loop", on = N }` does harm to the chain
-//! that counts N records, `{ migrate = "forget", on = N }` removes it.
+//! that counts N records, or to each where N is 0, `{ migrate = "forget", on = N }` removes it.
 //!
 //! Built three times: as it is; with the feature `bare`, without `migrate`; with the feature `map`, with the chain as a map.
 
@@ -82,7 +82,7 @@ impl Operator for Ledger {
         if CHAIN.is(state) && from_version == 1 {
             let (harm, mut failure) = (self.harm.as_str(), None);
             let migrated = CHAIN.rewrite(value, |(count, sum, hash): (u64, i64, u64)| {
-                if self.on == count {
+                if self.on == count || self.on == 0 {
                     match harm {
                         "fail" => failure = Some(Failure::fatal("unreadable", "this chain is not to be had")),
                         "panic" => panic!("no way to migrate {count}"),
