@@ -124,7 +124,8 @@ fn whatever_is_wrong_with_a_savepoint_is_named_and_nothing_is_made() {
     // Each message once, as it is.
     let (mut messages, home) = (String::new(), place.path(""));
     let mut note = |what: &str, said: &Finished| {
-        let names = [(folder.to_str().unwrap(), "SAVEPOINT"), (home.to_str().unwrap(), "DIR/")];
+        let id = folder.file_name().unwrap().to_str().unwrap().replace("kept-", "savepoint ");
+        let names = [(folder.to_str().unwrap(), "SAVEPOINT"), (home.to_str().unwrap(), "DIR/"), (&id, "savepoint ID")];
         let said = redact(&said.stderr, &names);
         messages += &format!("{what}\n    {}\n", said.trim_end());
     };
