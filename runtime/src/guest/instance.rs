@@ -225,7 +225,7 @@ impl Instance {
         let mut answered = None;
         let result = self.call(typed, (state, from, ColumnIn { ends: &values.ends, data: &values.data }));
         self.finish(result.map(|(answer,)| (answer.map(|column| answered = Some(column)),)))?;
-        let emitted = self.context().output.ports.iter().any(|rows| rows.len() > 0);
+        let emitted = self.context().output.ports.iter().any(|rows| !rows.is_empty());
         let migrated = answered.map(|ColumnOwned { ends, data }| Column { ends, data }).unwrap_or_default();
         let wrong = match emitted {
             true => Some("it emitted rows, which would be lost".to_owned()),
