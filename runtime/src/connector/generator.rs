@@ -84,6 +84,13 @@ impl Source for Generator {
         Ok(Polled::Rows)
     }
 
+    fn rest(&mut self) -> Option<Duration> {
+        let (allowed, wait) = self.allowed();
+        // Nothing is left at the end too, which is to be told at once.
+        let has_ended = self.count.is_some_and(|count| self.position >= count);
+        (allowed == 0 && !has_ended).then_some(wait)
+    }
+
     fn splits(&self) -> Vec<SplitStatus> {
         let end = self.count.map(|count| count as i64);
         vec![SplitStatus { split: String::new(), position: self.position as i64, high_watermark: None, end }]

@@ -104,6 +104,11 @@ pub trait Source: Send {
     /// (Kafka's record timestamp; 0 where there is none); `origins` gets runs with the index of the split.
     fn poll(&mut self, out: &mut Batch) -> Result<Polled, Error>;
 
+    /// Behind a poll that gave rows: nothing more comes before so much time has passed, if that is known.
+    fn rest(&mut self) -> Option<std::time::Duration> {
+        None
+    }
+
     /// All splits, in the order of their indices, as of the last poll.
     fn splits(&self) -> Vec<SplitStatus>;
 

@@ -63,6 +63,8 @@ pub struct SourceNode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stepped {
     Worked,
+    /// The same, and nothing more comes before this time has passed.
+    WorkedBefore(Duration),
     Empty,
     Later(Duration),
     Ended,
@@ -137,7 +139,10 @@ impl SourceNode {
         let polled = self.reader.poll(&mut packet.batch);
         let result = match polled {
             Err(source) => Err(Error::Connector { node: self.settings.node.clone(), source }),
-            Ok(Polled::Rows) => self.on_rows(&mut packet, emit).map(|()| Stepped::Worked),
+            Ok(Polled::Rows) => {
+                let rest = self.reader.rest().map_or(Stepped::Worked, Stepped::WorkedBefore);
+                self.on_rows(&mut packet, emit).map(|()| rest)
+            }
             Ok(Polled::Empty) => Ok(Stepped::Empty),
             Ok(Polled::Later(wait)) => Ok(Stepped::Later(wait)),
             Ok(Polled::Grown) => self.on_grown(emit).map(|()| Stepped::Worked),

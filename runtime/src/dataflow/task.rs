@@ -321,6 +321,10 @@ impl Task {
         }
         Ok(match self.with_source(time, |source, emit| source.step(emit))? {
             Some(Stepped::Worked) => Worked::Something,
+            Some(Stepped::WorkedBefore(wait)) => match self.pending_bytes() == 0 && !self.nodes().any(Node::is_busy) {
+                true => Worked::Nothing(wait.min(SLEEP_SOURCE)),
+                false => Worked::Something,
+            },
             Some(Stepped::Later(wait)) => Worked::Nothing(wait.min(SLEEP_SOURCE)),
             Some(Stepped::Empty) => Worked::Nothing(SLEEP_SOURCE),
             Some(Stepped::Ended) | None => Worked::Nothing(SLEEP_MAX),

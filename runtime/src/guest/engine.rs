@@ -8,6 +8,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Stra
 
 use super::compile::Compiler;
 use super::limits::MEMORY_MAX;
+use super::operator::InUse;
 use super::refused::RefusedComponent;
 
 /// A cheap handle to the process's engine.
@@ -15,6 +16,7 @@ use super::refused::RefusedComponent;
 pub struct Engine {
     raw: wasmtime::Engine,
     compiler: Arc<Compiler>,
+    in_use: Arc<InUse>,
 }
 
 impl Engine {
@@ -30,7 +32,8 @@ impl Engine {
         pool.max_memory_size(MEMORY_MAX);
         let mut config = settings();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        Ok(Engine { raw: wasmtime::Engine::new(&config)?, compiler: Arc::new(Compiler::in_process()) })
+        let raw = wasmtime::Engine::new(&config)?;
+        Ok(Engine { raw, compiler: Arc::new(Compiler::in_process()), in_use: Arc::default() })
     }
 
     /// The same engine, whose components come from this compiler.
@@ -41,6 +44,10 @@ impl Engine {
     /// The native form of a component, which is named by its digest in hex.
     pub(super) fn compile(&self, sha256: &str, bytes: &[u8]) -> Result<Component, RefusedComponent> {
         self.compiler.component(&self.raw, sha256, bytes)
+    }
+
+    pub(super) fn in_use(&self) -> &InUse {
+        &self.in_use
     }
 
     pub(super) fn raw(&self) -> &wasmtime::Engine {

@@ -1,7 +1,8 @@
 //! A component that passed the checks: compiled, described, ready to be instantiated. Owns the order of the checks, each of
 //! which is a module of its own. Runs no records.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
@@ -27,7 +28,7 @@ pub(super) struct ExportIndices {
     pub(super) close: ComponentExportIndex,
 }
 
-struct Loaded {
+pub(super) struct Loaded {
     engine: Engine,
     pre: InstancePre<Data>,
     exports: ExportIndices,
@@ -35,15 +36,35 @@ struct Loaded {
     inspection: Inspection,
 }
 
+/// Components in use, by digest: whoever runs the same one shares its native code.
+#[derive(Default)]
+pub(super) struct InUse(Mutex<HashMap<String, Weak<Loaded>>>);
+
+impl InUse {
+    fn get(&self, sha256: &str) -> Option<Operator> {
+        let in_use = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        in_use.get(sha256).and_then(Weak::upgrade).map(Operator)
+    }
+
+    fn add(&self, operator: &Operator) {
+        let mut in_use = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        in_use.retain(|_, loaded| loaded.strong_count() > 0);
+        in_use.insert(operator.inspection().sha256.clone(), Arc::downgrade(&operator.0));
+    }
+}
+
 /// A cheap handle to a checked, compiled component.
 #[derive(Clone)]
 pub struct Operator(Arc<Loaded>);
 
 impl Operator {
-    /// Checks, compiles and describes.
+    /// Checks, compiles and describes, unless it is in use.
     pub fn load(engine: &Engine, bytes: &[u8]) -> Result<Operator, RefusedComponent> {
-        let surface = check_structure(bytes)?;
         let sha256 = hex::sha256(bytes);
+        if let Some(operator) = engine.in_use().get(&sha256) {
+            return Ok(operator);
+        }
+        let surface = check_structure(bytes)?;
         let component = engine.compile(&sha256, bytes)?;
         let wrong_type = |e: wasmtime::Error| RefusedComponent::WrongType(format!("{e:#}"));
         let mut linker = imports::linker(engine).map_err(wrong_type)?;
@@ -73,7 +94,9 @@ impl Operator {
         let descriptor = Descriptor::from(described);
         descriptor.check().map_err(RefusedComponent::Declares)?;
         let inspection = Inspection::new(&descriptor, surface, sha256, bytes.len());
-        Ok(Operator(Arc::new(Loaded { engine: engine.clone(), pre, exports, descriptor, inspection })))
+        let operator = Operator(Arc::new(Loaded { engine: engine.clone(), pre, exports, descriptor, inspection }));
+        engine.in_use().add(&operator);
+        Ok(operator)
     }
 
     /// What `describe` answered.
