@@ -15,6 +15,7 @@ mod kafka_harness;
 mod kafka_start;
 mod kill_kafka;
 mod local;
+mod many;
 mod memory;
 mod migrate;
 mod one_name;

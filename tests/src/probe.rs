@@ -83,8 +83,22 @@ impl Probe {
 
     /// The most memory that it ever had.
     pub fn resident_max_kib(&self) -> Option<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that it has.
+    pub fn resident_kib(&self) -> Option<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// Its threads.
+    pub fn threads(&self) -> Option<u64> {
+        self.status("Threads:")
+    }
+
+    fn status(&self, field: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.pid())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
         line.split_whitespace().next()?.parse().ok()
     }
 }
