@@ -117,7 +117,9 @@ impl Entry {
             (None, None, Some(Rest::Ended(why))) => plain(State::Stopped, Some(why.clone())),
             (None, None, Some(Rest::Failed(why))) => plain(State::Failed, Some(why.clone())),
             (None, None, Some(Rest::CircuitOpen(why))) => plain(State::CircuitOpen, Some(why.clone())),
-            (None, None, None) if record.desired == Desired::Running => plain(State::Starting, None),
+            (None, None, None) if record.desired == Desired::Running => {
+                plain(State::Starting, record.taken_back.clone())
+            }
             (None, None, None) => plain(State::Stopped, record.taken_back.clone()),
         }
     }
