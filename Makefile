@@ -6,7 +6,7 @@ BIN := $(CURDIR)/target/debug/weir
 KAFKA := $(CURDIR)/target/kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly lint bench build kafka-start kafka-stop print-bin print-brokers kill-kafka
+.PHONY: help demo test nightly api lint bench build kafka-start kafka-stop print-bin print-brokers kill-kafka
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -29,6 +29,9 @@ nightly: ## The tests of docs/semantics.md, section 5, and of the crash points, 
 kill-kafka: ## ip-count on Kafka over 20 million records (RECORDS=n), killed with SIGKILL 50 times (KILLS=n)
 	@KILLS=$(or $(KILLS),50) RECORDS=$(or $(RECORDS),20000000) .ci/test --test it \
 		--include-ignored --nocapture killed_many_times_over_a_long_input
+
+api: ## The HTTP API against its own OpenAPI document, with schemathesis (fetched with pip); EXAMPLES=n per operation
+	@.ci/api
 
 lint: ## Formatting, and clippy with warnings as errors
 	@.ci/lint

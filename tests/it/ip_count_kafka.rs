@@ -11,6 +11,7 @@ use weir_tests::process::{Exit, Process};
 use weir_tests::proxy::{Act, Api, Proxy, Side};
 use weir_tests::wait::try_wait_for;
 
+use crate::local::OF_A_SERVER;
 use crate::place::copy_folder;
 
 /// For one run to its end on a busy machine.
@@ -19,8 +20,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// The points that this pipeline passes: all but those of several inputs, of the authority `CURRENT` and its file sinks, of
 /// migrations, of uploads and of a server. A new one is tested by itself, and one that is never passed fails the test.
 fn points() -> impl Iterator<Item = &'static str> {
-    let elsewhere = ["align.first_input", "current.", "sink.", "migrate.", "upload.", "deploy."];
-    POINTS.iter().copied().filter(move |point| !elsewhere.iter().any(|prefix| point.starts_with(prefix)))
+    let elsewhere = ["align.first_input", "current.", "sink.", "migrate."];
+    let others = move |point: &&str| !elsewhere.iter().chain(OF_A_SERVER).any(|prefix: &&str| point.starts_with(prefix));
+    POINTS.iter().copied().filter(others)
 }
 
 /// Long enough for some tens of checkpoints.

@@ -12,12 +12,14 @@ use weir_tests::process::{Exit, Weir};
 
 use crate::place::{Place, SOON, guest};
 
+/// The points that only a server passes: see `upgrade` and `serve_again`.
+pub(crate) const OF_A_SERVER: &[&str] = &["upload.", "deploy.", "audit.", "revision.", "wish.", "trial."];
+
 /// The points that this pipeline passes: all but those of Kafka, of migrations, of uploads and of a server. A new one is tested by itself,
 /// and one that is never passed fails the tests.
 pub(crate) fn points() -> impl Iterator<Item = &'static str> {
-    let server = ["upload.", "deploy.", "audit.", "revision.", "wish.", "trial."];
     let elsewhere = ["txn.", "mark.", "hold.", "claim.", "restore.seeked", "migrate."];
-    POINTS.iter().copied().filter(move |point| !elsewhere.iter().chain(&server).any(|prefix: &&str| point.starts_with(prefix)))
+    POINTS.iter().copied().filter(move |point| !elsewhere.iter().chain(OF_A_SERVER).any(|prefix: &&str| point.starts_with(prefix)))
 }
 
 /// Passed once by every start that has something to restore.

@@ -3,10 +3,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_tests::http::Answer;
+use weir_tests::ip_count::IpCount;
+use weir_tests::kafka::Broker;
+use weir_tests::ledger::Workload;
 use weir_tests::process::Exit;
+use weir_tests::wait::try_wait_for;
 
 use crate::local::{EVEN, Output, each, ledger, truth};
 use crate::place::{Place, guest};
@@ -161,6 +166,40 @@ fn killed_at_each_step_of_a_roll_back_it_is_the_new_operator_or_the_old_one_and_
         assert_eq!(deployed.version(), "1.0.0", "{point}");
         deployed.finish(&truth, point);
     });
+}
+
+#[test]
+fn upgraded_under_load_on_kafka_and_killed_meanwhile_nothing_is_lost_or_doubled() {
+    let seed = weir_tests::seed();
+    let workload = Workload { records: 200_000, per_second: 10_000, late: Some((97, 3_000)), ..Workload::default() };
+    let mut pipeline = IpCount::on(Broker::of_this_run(), &workload);
+    pipeline.set("checkpoint.interval", "20ms");
+    let bytes = fs::read(weir_tests::repository().join("examples/ip-count/target/weir/ip_count.wasm")).unwrap();
+    pipeline.set("nodes.count.operator", "ip-count@1.0.0");
+    let (dir, name) = (tempfile::tempdir().unwrap(), pipeline.name().to_owned());
+    let mut server = Server::start(dir.path());
+    for version in ["1.0.0", "1.1.0"] {
+        server.send("PUT", &format!("/api/v1/operators/ip-count/versions/{version}"), &[WASM], &bytes).expect(201);
+    }
+    server.apply(&name, &fs::read_to_string(pipeline.file()).unwrap()).expect(201);
+    let mut upgrades = 0;
+    for round in 0..10_u64 {
+        let version = if round % 2 == 0 { "1.1.0" } else { "1.0.0" };
+        let body = json!({"node": "count", "operator": format!("ip-count@{version}"), "grace": "50ms"}).to_string();
+        let answer = server.send("POST", &format!("/api/v1/pipelines/{name}:upgrade"), &[JSON], body.as_bytes());
+        assert!([200, 202].contains(&answer.status), "{answer:?}");
+        upgrades += u32::from(answer.status == 202);
+        // From before the old one has stopped to well behind the trial.
+        let moment = Duration::from_millis(20 + weir_tests::mix(seed, round) % 700);
+        let ended = try_wait_for(moment, || server.process.try_exit());
+        assert_eq!(ended, None, "WEIR_TEST_SEED={seed}: {}", server.process.stderr());
+        server.process.kill9();
+        server = Server::start(dir.path());
+    }
+    assert!(upgrades >= 5, "{upgrades}");
+    server.wait_for_state(&name, "stopped");
+    let verdict = pipeline.judge();
+    assert!(verdict.is_clean(), "WEIR_TEST_SEED={seed}, {upgrades} upgrades: {verdict}");
 }
 
 /// Asks for the upgrade and waits for the kill.

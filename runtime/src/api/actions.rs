@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
@@ -30,7 +30,10 @@ pub(super) async fn act(
     request: Request,
 ) -> Result<Response, Problem> {
     let target = body::path(path)?;
-    let Some((name, action)) = target.rsplit_once(':') else { return Err(unknown("")) };
+    let Some((name, action)) = target.rsplit_once(':') else {
+        let problem = Problem::new(Code::MethodNotAllowed, "a pipeline has no POST, but for its actions: …/NAME:stop");
+        return Ok(([(header::ALLOW, "GET,HEAD,PUT,DELETE")], problem).into_response());
+    };
     let name = name.to_owned();
     match action {
         "stop" => stop(watched, by, name, request).await,

@@ -32,6 +32,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
 use axum::extract::Request;
+use axum::http::header;
 use axum::response::IntoResponse;
 use axum::{Router, middleware};
 use tokio::sync::watch;
@@ -77,7 +78,14 @@ fn routes(watched: Watched) -> Router {
             Problem::new(Code::NoRoute, format!("there is no {}: the API is below /api/v1", request.uri().path()))
         })
         .method_not_allowed_fallback(|request: Request| async move {
-            Problem::new(Code::MethodNotAllowed, format!("{} has no {}", request.uri().path(), request.method()))
+            let path = request.uri().path();
+            let problem = Problem::new(Code::MethodNotAllowed, format!("{path} has no {}", request.method()));
+            // The router knows a pipeline and its actions as one path.
+            let is_action = path.strip_prefix("/api/v1/pipelines/").is_some_and(|target| target.contains(':'));
+            match is_action {
+                true => ([(header::ALLOW, "POST")], problem).into_response(),
+                false => problem.into_response(),
+            }
         })
 }
 

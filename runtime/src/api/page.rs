@@ -35,7 +35,7 @@ impl Paging {
     pub(super) fn from_number(&self) -> Result<(u64, usize), Problem> {
         let bad =
             |text: &String| Problem::new(Code::BadRequest, format!("cursor={text}: it is no `next` of this list"));
-        let after = self.cursor.as_ref().map_or(Ok(0), |text| text.parse().map_err(|_| bad(text)))?;
+        let after = self.cursor.as_ref().filter(|cursor| !cursor.is_empty()).map_or(Ok(0), |text| text.parse().map_err(|_| bad(text)))?;
         Ok((after, self.limit()?))
     }
 
@@ -62,7 +62,7 @@ impl Paging {
     ) -> Result<Page<T>, Problem> {
         let limit = self.limit()?;
         let mut items = items.into_iter().peekable();
-        if let Some(cursor) = &self.cursor {
+        if let Some(cursor) = self.cursor.as_ref().filter(|cursor| !cursor.is_empty()) {
             while items.next_if(|item| key(item) != *cursor).is_some() {}
             if items.peek().is_none() {
                 let detail = "there is nothing at this cursor any more: begin again without one";
