@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     Exit::Ok
 }
 
-/// A pipeline has about five files and sockets open: as many as the system grants at all are to be had.
+/// A pipeline has up to twenty files and sockets open: as many as the system grants at all are to be had.
 fn raise_limit_of_files() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the struct is plain data that the first call fills and the second reads.
