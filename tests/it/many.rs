@@ -98,7 +98,8 @@ fn many_pipelines_share_threads_and_a_looping_guest_and_a_kill_cost_the_others_n
     assert!(server.get("loops")["problem"].as_str().unwrap().contains("call-timeout"), "{}", server.get("loops"));
     let said = server.process.stderr();
     for name in ["loops", "loops-on"] {
-        let once = said.matches(&format!("pipeline {name}: the operator of node `node` trapped, ran out of time")).count();
+        let once =
+            said.matches(&format!("pipeline {name}: the operator of node `node` trapped, ran out of time")).count();
         assert_eq!(once, 1, "{said}");
     }
 }

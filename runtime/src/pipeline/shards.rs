@@ -39,11 +39,7 @@ impl Shards {
     }
 
     /// Starts the shards of an attempt.
-    pub(super) fn run(
-        &self,
-        shards: Vec<Prepared>,
-        report: impl Fn() -> Reporter,
-    ) -> io::Result<Vec<RunningShard>> {
+    pub(super) fn run(&self, shards: Vec<Prepared>, report: impl Fn() -> Reporter) -> io::Result<Vec<RunningShard>> {
         match &self.shared {
             Some(pool) if !self.is_apart.load(Ordering::Relaxed) => Ok(pool.run(shards, report)),
             _ => ShardPool::run_apart(shards, report),

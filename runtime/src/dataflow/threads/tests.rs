@@ -64,11 +64,7 @@ impl Seen {
         Seen::start(Arc::default(), Box::new(poll), |shard, report| pool.run(vec![shard], || report()).remove(0))
     }
 
-    fn start(
-        bell: Arc<Bell>,
-        poll: Poll,
-        run: impl FnOnce(Prepared, &dyn Fn() -> Reporter) -> RunningShard,
-    ) -> Seen {
+    fn start(bell: Arc<Bell>, poll: Poll, run: impl FnOnce(Prepared, &dyn Fn() -> Reporter) -> RunningShard) -> Seen {
         let (polls, alive) = (Arc::new(AtomicU64::new(0)), Arc::new(()));
         let node = Name::new("in").unwrap();
         let settings = SourceSettings {
