@@ -29,7 +29,8 @@ fn every_operation_of_the_document_wants_a_token_with_its_scope() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&dir.path().join("data"));
     let read = token(&server, "reader", &["read"]);
-    let expired = make(&server, &json!({"name": "expired", "scopes": ["admin"], "expires_in": "1us"})).expect(201).json();
+    let expired =
+        make(&server, &json!({"name": "expired", "scopes": ["admin"], "expires_in": "1us"})).expect(201).json();
     let expired = expired["token"].as_str().unwrap();
     let document = request(&server.address, "GET", "/openapi.json", &[], b"").expect(200).json();
     assert_eq!(document["openapi"], "3.1.0");
@@ -92,10 +93,15 @@ fn a_quota_ends_what_a_token_may_bring_and_the_audit_log_has_every_change_that_w
     server.process.kill9();
     server = Server::start(&data);
     let log = server.send("GET", "/api/v1/audit", &[], b"").expect(200).json();
-    let lines: Vec<(&str, &str, &str)> = log["items"].as_array().unwrap().iter().map(|line| {
-        let text = |key: &str| line[key].as_str().unwrap();
-        (text("who"), text("action"), text("subject"))
-    }).collect();
+    let lines: Vec<(&str, &str, &str)> = log["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().unwrap();
+            (text("who"), text("action"), text("subject"))
+        })
+        .collect();
     let expected = [
         ("admin", "token.make", "team"),
         ("team", "operator.put", "ip-count@1.0.0"),
@@ -130,7 +136,12 @@ fn a_version_that_a_pipeline_uses_or_would_go_back_to_stays_and_bytes_that_chang
     server.apply("ip-count-local", &text("1.0.0")).expect(201);
     server.wait_for_state("ip-count-local", "running");
     // A range means the newest, now; that it once meant another one is kept with the revision.
-    let dry = server.send("PUT", "/api/v1/pipelines/ip-count-local?dry_run=true", &[crate::serve::TOML], text("1").as_bytes());
+    let dry = server.send(
+        "PUT",
+        "/api/v1/pipelines/ip-count-local?dry_run=true",
+        &[crate::serve::TOML],
+        text("1").as_bytes(),
+    );
     let plan = dry.expect(200).json();
     assert_eq!(plan["operators"]["ip-count@1"]["version"], "1.1.0", "{plan}");
     assert_eq!((&plan["creates"], &plan["changes"]), (&json!(false), &json!(true)), "{plan}");
@@ -138,7 +149,10 @@ fn a_version_that_a_pipeline_uses_or_would_go_back_to_stays_and_bytes_that_chang
     server.apply("ip-count-local", &text("1")).expect(200);
     for version in ["1.0.0", "1.1.0"] {
         let used = server.send("DELETE", &path(version), &[], b"").expect_problem(409, "version-used").json();
-        assert_eq!(used["detail"], format!("ip-count@{version} is used by `ip-count-local`: stop using it there first"));
+        assert_eq!(
+            used["detail"],
+            format!("ip-count@{version} is used by `ip-count-local`: stop using it there first")
+        );
     }
     server.send("PUT", &path("1.2.0"), &[WASM], &ip_count()).expect(201);
     server.send("DELETE", &path("1.2.0"), &[], b"").expect(204);
@@ -152,7 +166,8 @@ fn of_two_that_apply_over_the_same_revision_one_wins() {
     let server = Server::start(&dir.path().join("data"));
     let text = |rate: u64| plain("p", &dir.path().join("out"), 1_000_000, rate);
     server.apply("p", &text(100)).expect(201);
-    let taken = server.send("PUT", "/api/v1/pipelines/p", &[crate::serve::TOML, ("If-None-Match", "*")], text(1).as_bytes());
+    let taken =
+        server.send("PUT", "/api/v1/pipelines/p", &[crate::serve::TOML, ("If-None-Match", "*")], text(1).as_bytes());
     taken.expect_problem(409, "pipeline-exists");
     let results: Vec<u16> = std::thread::scope(|scope| {
         let apply = |rate: u64| {

@@ -21,7 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// migrations, of uploads and of a server. A new one is tested by itself, and one that is never passed fails the test.
 fn points() -> impl Iterator<Item = &'static str> {
     let elsewhere = ["align.first_input", "current.", "sink.", "migrate."];
-    let others = move |point: &&str| !elsewhere.iter().chain(OF_A_SERVER).any(|prefix: &&str| point.starts_with(prefix));
+    let others =
+        move |point: &&str| !elsewhere.iter().chain(OF_A_SERVER).any(|prefix: &&str| point.starts_with(prefix));
     POINTS.iter().copied().filter(others)
 }
 

@@ -19,7 +19,10 @@ pub(crate) const OF_A_SERVER: &[&str] = &["upload.", "deploy.", "audit.", "revis
 /// and one that is never passed fails the tests.
 pub(crate) fn points() -> impl Iterator<Item = &'static str> {
     let elsewhere = ["txn.", "mark.", "hold.", "claim.", "restore.seeked", "migrate."];
-    POINTS.iter().copied().filter(move |point| !elsewhere.iter().chain(OF_A_SERVER).any(|prefix: &&str| point.starts_with(prefix)))
+    POINTS
+        .iter()
+        .copied()
+        .filter(move |point| !elsewhere.iter().chain(OF_A_SERVER).any(|prefix: &&str| point.starts_with(prefix)))
 }
 
 /// Passed once by every start that has something to restore.

@@ -59,7 +59,11 @@ fn operators_and_pipelines_are_handled_from_the_command_line() {
     at.says("pipeline rm p", "deleted");
     assert_eq!(at.weir("pipeline list --format json").expect_success().stdout.trim(), "[]");
 
-    fs::write(dir.path().join("bad.toml"), "version = 1\nname = \"bad\"\n[sinks.s]\ntype = \"disc\"\ninputs = [\"a\"]\n").unwrap();
+    fs::write(
+        dir.path().join("bad.toml"),
+        "version = 1\nname = \"bad\"\n[sinks.s]\ntype = \"disc\"\ninputs = [\"a\"]\n",
+    )
+    .unwrap();
     let bad = at.weir("pipeline apply bad.toml").expect(Exit::Code(3));
     assert!(bad.stderr.contains("bad.toml:4:"), "{bad}");
     let nobody = Weir::new(["pipeline", "list", "--server", "http://127.0.0.1:1"]).finish(SOON).expect(Exit::Code(5));

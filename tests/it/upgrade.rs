@@ -39,7 +39,9 @@ impl Deployed {
             deployed.server().send("PUT", &path, &[WASM], &fs::read(guest(file)).unwrap()).expect(201);
         }
         deployed.server().apply("ledger", &deployed.text(more)).expect(201);
-        deployed.server().wait_for("ledger", "two checkpoints", |view| view["last_checkpoint"]["epoch"].as_u64() >= Some(2));
+        deployed
+            .server()
+            .wait_for("ledger", "two checkpoints", |view| view["last_checkpoint"]["epoch"].as_u64() >= Some(2));
         deployed
     }
 
@@ -87,7 +89,8 @@ impl Deployed {
 
     /// The version that the revision that counts has at its node.
     fn version(&self) -> String {
-        let revision = self.server().send("GET", "/api/v1/pipelines/ledger/revisions/current", &[], b"").expect(200).json();
+        let revision =
+            self.server().send("GET", "/api/v1/pipelines/ledger/revisions/current", &[], b"").expect(200).json();
         let pins: Vec<&Value> = revision["operators"].as_object().unwrap().values().collect();
         pins[0]["version"].as_str().unwrap().to_owned()
     }
@@ -113,7 +116,10 @@ fn the_new_operator_goes_on_with_the_state_of_the_old_one_and_what_does_not_fit_
 
     let upgraded = deployed.upgrade("2.0.0").expect(200);
     assert_eq!(deployed.operation(&upgraded)["state"], "succeeded");
-    assert_eq!((deployed.version(), deployed.server().get("ledger")["revision"].as_u64()), ("2.0.0".to_owned(), Some(2)));
+    assert_eq!(
+        (deployed.version(), deployed.server().get("ledger")["revision"].as_u64()),
+        ("2.0.0".to_owned(), Some(2))
+    );
     // The old one cannot read what the new one has written.
     deployed.rollback().expect_problem(409, "incompatible-state");
     deployed.finish(&truth, "an upgrade");
@@ -209,7 +215,13 @@ fn upgrade_until_killed(deployed: &mut Deployed, point: &str) {
     let bearer = format!("Bearer {}", server.token);
     let body = json!({"node": "ledger", "operator": "ledger@2.0.0", "grace": "300ms", "wait": true}).to_string();
     let headers = [("Authorization", bearer.as_str()), JSON];
-    let _ = weir_tests::http::try_request(&server.address, "POST", "/api/v1/pipelines/ledger:upgrade", &headers, body.as_bytes());
+    let _ = weir_tests::http::try_request(
+        &server.address,
+        "POST",
+        "/api/v1/pipelines/ledger:upgrade",
+        &headers,
+        body.as_bytes(),
+    );
     let ended = server.process.wait(SOON);
     assert_eq!(ended.exit, Exit::KILLED, "{point}: {ended}");
 }

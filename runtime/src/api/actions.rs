@@ -48,7 +48,9 @@ pub(super) async fn act(
 }
 
 fn unknown(action: &str) -> Problem {
-    let detail = format!("there is no action {action:?}: there are :stop, :cancel, :pause, :resume, :restart, :upgrade and :rollback");
+    let detail = format!(
+        "there is no action {action:?}: there are :stop, :cancel, :pause, :resume, :restart, :upgrade and :rollback"
+    );
     Problem::new(Code::UnknownAction, detail)
 }
 
@@ -189,7 +191,10 @@ async fn switched(
     switch: impl FnOnce(&Manager) -> Result<Applied, ManagerError> + Send + 'static,
 ) -> Result<Response, Problem> {
     let Watched::All(manager) = watched else {
-        return Err(Problem::new(Code::UnknownAction, "a `weir run` has one revision: a server upgrades and rolls back"));
+        return Err(Problem::new(
+            Code::UnknownAction,
+            "a `weir run` has one revision: a server upgrades and rolls back",
+        ));
     };
     let (view, operation, is_over) = blocking(move || {
         let Applied { mut view, operation, .. } = switch(&manager)?;

@@ -27,6 +27,7 @@ pub(super) fn routes(watched: Watched) -> Router {
         // No id is called so: an id is a number, a dash and a number.
         .route("/api/v1/pipelines/{name}/checkpoints/history", get(history))
         .route("/api/v1/pipelines/{name}/checkpoints/{id}", get(one).delete(remove))
+        .route("/api/v1/pipelines/{name}/checkpoints/{id}/manifest", get(manifest))
         .with_state(watched)
 }
 
@@ -101,6 +102,23 @@ pub(super) async fn one(State(watched): State<Watched>, path: OneOf) -> Result<R
     })
     .await?;
     Ok(body::json(&found))
+}
+
+/// Read the manifest of a checkpoint
+///
+/// As it lies in the state folder, or in a savepoint.
+#[utoipa::path(get, path = "/api/v1/pipelines/{name}/checkpoints/{id}/manifest", operation_id = "getManifest", tag = "checkpoints",
+    params(("name" = String, Path, description = "The pipeline"), ("id" = String, Path, description = "`EPOCH-TOKEN`")),
+    responses((status = 200, body = Object), Always, Named))]
+pub(super) async fn manifest(State(watched): State<Watched>, path: OneOf) -> Result<Response, Problem> {
+    let (name, id) = body::path(path)?;
+    let found = blocking(move || {
+        watched.checkpoints(&name)?.get(&id).map_err(|e| match e {
+            Error::Unknown { .. } => Problem::new(Code::UnknownCheckpoint, e.to_string()),
+            e => Problem::new(Code::Damaged, e.to_string()),
+        })
+    });
+    Ok(body::json(&found.await?.manifest))
 }
 
 /// Delete a checkpoint

@@ -20,7 +20,7 @@ use super::{actions, checkpoints, later, operations, operators, pipelines, probe
         pipelines::list, pipelines::one, pipelines::apply, pipelines::delete,
         actions::stop, actions::cancel, actions::pause, actions::resume, actions::restart, actions::upgrade, actions::rollback,
         revisions::list, revisions::one, revisions::graph,
-        checkpoints::list, checkpoints::history, checkpoints::one, checkpoints::remove, checkpoints::make,
+        checkpoints::list, checkpoints::history, checkpoints::one, checkpoints::manifest, checkpoints::remove, checkpoints::make,
         operations::list, operations::one,
         tokens::list, tokens::make, tokens::delete, tokens::audit,
         later::tap, later::state, later::scan, later::profile,

@@ -35,7 +35,11 @@ impl Paging {
     pub(super) fn from_number(&self) -> Result<(u64, usize), Problem> {
         let bad =
             |text: &String| Problem::new(Code::BadRequest, format!("cursor={text}: it is no `next` of this list"));
-        let after = self.cursor.as_ref().filter(|cursor| !cursor.is_empty()).map_or(Ok(0), |text| text.parse().map_err(|_| bad(text)))?;
+        let after = self
+            .cursor
+            .as_ref()
+            .filter(|cursor| !cursor.is_empty())
+            .map_or(Ok(0), |text| text.parse().map_err(|_| bad(text)))?;
         Ok((after, self.limit()?))
     }
 

@@ -149,11 +149,13 @@ pub(super) async fn apply(
     let grace = body::duration("grace", how.grace.as_deref())?.unwrap_or_default();
     if how.dry_run {
         let plan =
-            blocking(move || manager.plan(&Wanted { name: &name, language, text: &text, condition, grace, by: &by })).await?;
+            blocking(move || manager.plan(&Wanted { name: &name, language, text: &text, condition, grace, by: &by }))
+                .await?;
         return Ok(body::json(&Planned::from(plan)));
     }
     let applied =
-        blocking(move || manager.apply(&Wanted { name: &name, language, text: &text, condition, grace, by: &by })).await?;
+        blocking(move || manager.apply(&Wanted { name: &name, language, text: &text, condition, grace, by: &by }))
+            .await?;
     let status = if applied.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(asked(status, &applied.view, applied.operation.as_ref().map(|it| it.id(&applied.view.name))))
 }

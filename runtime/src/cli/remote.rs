@@ -125,6 +125,7 @@ impl Remote {
         }
     }
 
+    #[allow(dead_code, reason = "for the streams of events and logs")]
     /// Follows a stream of events, a line at a time, until it ends or `take` says false.
     pub(super) fn follow(
         &self,

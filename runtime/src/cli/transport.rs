@@ -94,6 +94,7 @@ impl Peer {
         })
     }
 
+    #[allow(dead_code, reason = "for the streams of events and logs")]
     /// Sends a request and hands the answer's body on as it comes, until it ends or `take` says false. The body of a refusal
     /// comes back whole.
     pub(super) fn follow(&self, asked: Asked<'_>, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<Answer> {

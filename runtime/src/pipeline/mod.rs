@@ -40,8 +40,8 @@ pub use clusters::{check_one_cluster, check_source_topics};
 pub use graph::{Edge, Graph};
 pub use job::{Checked, Error as JobError, Job, Lookup};
 pub use manager::{
-    Applied, Cause, Condition, Error as ManagerError, GRACE_MAX, Kind, Language, Manager, OpenDoor, Operation, Pin, Plan,
-    Progress, Revision, View, Wanted,
+    Applied, Cause, Condition, Error as ManagerError, GRACE_MAX, Kind, Language, Manager, OpenDoor, Operation, Pin,
+    Plan, Progress, Revision, View, Wanted,
 };
 pub use service::{Handle, Outcome, Service, Settings};
 pub use status::{Checkpointed, Facts, State, Status};

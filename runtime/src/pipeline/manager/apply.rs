@@ -78,14 +78,16 @@ impl Manager {
     /// Checks it, keeps it, (re)starts it. The same text for one that runs, or whose bounded input has ended, changes nothing.
     pub fn apply(&self, wanted: &Wanted<'_>) -> Result<Applied, Error> {
         self.is_whole(wanted.name.as_str())?;
-        let accepted = check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
+        let accepted =
+            check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
         self.switch(wanted, accepted, Cause::Apply, Kind::Apply)
     }
 
     /// Says what [`Manager::apply`] would do, and does nothing.
     pub fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan, Error> {
         self.is_whole(wanted.name.as_str())?;
-        let accepted = check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
+        let accepted =
+            check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
         self.fits(wanted.name, &accepted.checked)?;
         let entries = self.entries();
         let entry = entries.get(wanted.name);
@@ -167,13 +169,7 @@ impl Manager {
         Ok(Applied { view: entry.view(), created, operation: entry.record.operations.last().cloned() })
     }
 
-    fn check_quota(
-        &self,
-        entries: &BTreeMap<Name, Entry>,
-        by: &Actor,
-        name: &Name,
-        memory: u64,
-    ) -> Result<(), Error> {
+    fn check_quota(&self, entries: &BTreeMap<Name, Entry>, by: &Actor, name: &Name, memory: u64) -> Result<(), Error> {
         let others = || entries.values().filter(|entry| entry.record.by == by.name && entry.record.name != *name);
         if entries.get(name).is_none_or(|entry| entry.record.by == by.name) {
             by.check("pipelines", by.quota.pipelines, others().count() as u64 + 1)?;

@@ -51,7 +51,8 @@ pub(super) fn check(
         let pin = match kept.get(&full) {
             Some(pin) => pin.clone(),
             None => {
-                let Version { version, sha256, .. } = registry.get(name.as_str(), written).map_err(|e| e.to_string())?;
+                let Version { version, sha256, .. } =
+                    registry.get(name.as_str(), written).map_err(|e| e.to_string())?;
                 Pin { version, sha256 }
             }
         };

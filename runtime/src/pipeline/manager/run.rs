@@ -143,7 +143,9 @@ impl Manager {
             if let (Some(trial), Rest::Failed(why) | Rest::CircuitOpen(why)) = (entry.record.trial.clone(), &rest) {
                 match self.take_back(entry, &trial, why) {
                     Ok(()) => return,
-                    Err(error) => tracing::error!("pipeline {name}: revision {} did not come back: {error}", trial.back_to),
+                    Err(error) => {
+                        tracing::error!("pipeline {name}: revision {} did not come back: {error}", trial.back_to)
+                    }
                 }
             }
             let mut record = entry.record.clone();

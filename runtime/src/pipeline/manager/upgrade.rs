@@ -34,8 +34,12 @@ impl Manager {
         let name = &self.get(name)?.name;
         let text = with_operator(&before, name, node, operator)?;
         // What its other names meant stays; this one is looked up anew.
-        let pins: BTreeMap<String, Pin> =
-            before.operators.iter().filter(|(written, _)| *written != operator).map(|(w, pin)| (w.clone(), pin.clone())).collect();
+        let pins: BTreeMap<String, Pin> = before
+            .operators
+            .iter()
+            .filter(|(written, _)| *written != operator)
+            .map(|(w, pin)| (w.clone(), pin.clone()))
+            .collect();
         let accepted = check((&self.0.registry, &self.0.data), name, before.language, &text, &pins)?;
         // Of two at once, the second sees what the first has made of it.
         let condition = if condition == Condition::None { Condition::Revision(before.number) } else { condition };
@@ -80,7 +84,8 @@ impl Manager {
         };
         let newest = checkpoints.list().ok().and_then(|(found, _)| found.into_iter().next());
         let Some(newest) = newest else { return Ok(()) };
-        let verdicts = compatibility::check(&newest.manifest, checked).map_err(|why| Error::Incompatible(name.clone(), why))?;
+        let verdicts =
+            compatibility::check(&newest.manifest, checked).map_err(|why| Error::Incompatible(name.clone(), why))?;
         match compatibility::refusal(&verdicts) {
             Some(why) => Err(Error::Incompatible(name.clone(), why)),
             None => Ok(()),
@@ -93,7 +98,8 @@ fn with_operator(revision: &Revision, name: &Name, node: &str, operator: &str) -
     let unknown = || Error::UnknownNode { name: name.clone(), node: node.to_owned() };
     match revision.language {
         Language::Toml => {
-            let unreadable = |e: toml_edit::TomlError| Error::Damaged(format!("revision {} is no TOML: {e}", revision.number));
+            let unreadable =
+                |e: toml_edit::TomlError| Error::Damaged(format!("revision {} is no TOML: {e}", revision.number));
             let mut text: toml_edit::DocumentMut = revision.text.parse().map_err(unreadable)?;
             let nodes = text.get_mut("nodes").and_then(|nodes| nodes.as_table_like_mut());
             let table = nodes.and_then(|nodes| nodes.get_mut(node)?.as_table_like_mut()).ok_or_else(unknown)?;
@@ -104,9 +110,11 @@ fn with_operator(revision: &Revision, name: &Name, node: &str, operator: &str) -
             Ok(text.to_string())
         }
         Language::Json => {
-            let unreadable = |e: serde_json::Error| Error::Damaged(format!("revision {} is no JSON: {e}", revision.number));
+            let unreadable =
+                |e: serde_json::Error| Error::Damaged(format!("revision {} is no JSON: {e}", revision.number));
             let mut text: Value = serde_json::from_str(&revision.text).map_err(unreadable)?;
-            let at = text.get_mut("nodes").and_then(|nodes| nodes.get_mut(node)?.get_mut("operator")).ok_or_else(unknown)?;
+            let at =
+                text.get_mut("nodes").and_then(|nodes| nodes.get_mut(node)?.get_mut("operator")).ok_or_else(unknown)?;
             *at = operator.into();
             serde_json::to_string_pretty(&text).map_err(unreadable)
         }
@@ -130,7 +138,10 @@ mod tests {
         let changed = "# mine\nname = 'p'\n[nodes.count]\noperator = \"a@2.0.0\" # pinned\nkey = \"/ip\"\n";
         assert_eq!(with(Language::Toml, text).unwrap(), changed);
         let text = "nodes = { count = { operator = 'a@1.0.0', key = '/ip' } }\n";
-        assert_eq!(with(Language::Toml, text).unwrap(), "nodes = { count = { operator = \"a@2.0.0\", key = '/ip' } }\n");
+        assert_eq!(
+            with(Language::Toml, text).unwrap(),
+            "nodes = { count = { operator = \"a@2.0.0\", key = '/ip' } }\n"
+        );
         let json = with(Language::Json, r#"{"nodes": {"count": {"operator": "a@1.0.0"}}}"#).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["nodes"]["count"]["operator"], "a@2.0.0");
         for none in ["", "[nodes.other]\noperator = 'a@1'\n", "nodes = 3\n"] {
