@@ -32,7 +32,7 @@ pub(super) struct Page<T> {
 
 impl Paging {
     /// For a list that is numbered from 1 and read from a file: behind which number, and how many.
-    pub(super) fn from_number(&self) -> Result<(u64, usize), Problem> {
+    pub(super) fn after_number(&self) -> Result<(u64, usize), Problem> {
         let bad =
             |text: &String| Problem::new(Code::BadRequest, format!("cursor={text}: it is no `next` of this list"));
         let after = self
