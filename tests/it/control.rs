@@ -205,11 +205,13 @@ path = "out"
 "#,
             operator.display()
         ));
-        let process = started(&place);
+        let mut probe = Probe::start(place.run());
+        // Without a record there is no window.
+        probe.wait(SOON, |metrics| metrics.records("count").filter(|records| *records > 0));
         let mut command = vec!["stop", "kept", "--state", "state"];
         command.extend(drain.then_some("--drain"));
         weir(&place, &command).expect_success();
-        process.wait(SOON).expect_success();
+        probe.process.wait(SOON).expect_success();
         let count = |row: &String| serde_json::from_str::<Value>(row).unwrap()["count"].as_u64().unwrap();
         place.rows("out").iter().map(count).sum()
     };

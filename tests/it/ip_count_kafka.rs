@@ -107,7 +107,7 @@ fn commit_that_arrives_after_the_successor_has_started_commits_nothing() {
 fn zombie_that_wakes_before_its_commit_is_deposed_and_harms_nothing() {
     let mut pipeline = pipeline();
     let client = pipeline.sink_through(Proxy::of_this_run());
-    client.on_nth(4, Api::END_TXN, Side::Request, Act::Hold);
+    client.on_nth(3, Api::END_TXN, Side::Request, Act::Hold);
     let mut zombie = pipeline.run().spawn();
     let held = client.wait_for_held(PATIENCE);
     zombie.freeze();

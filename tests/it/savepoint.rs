@@ -260,7 +260,7 @@ fn node_without_state_in_the_savepoint_starts_empty() {
 fn on_kafka_a_savepoint_goes_on_without_its_state_folder_and_a_step_back_is_recorded() {
     let broker = Broker::of_this_run();
     // One partition: what fires behind the savepoint fires the second time just so.
-    let mut pipeline = IpCount::on(broker, &Workload { records: 400_000, partitions: 1, ..Workload::default() });
+    let mut pipeline = IpCount::on(broker, &Workload { records: 1_000_000, partitions: 1, ..Workload::default() });
     pipeline.set("checkpoint.interval", "20ms");
     let (name, state) = (pipeline.name().to_owned(), pipeline.state());
     let process = pipeline.run().spawn();

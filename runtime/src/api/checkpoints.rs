@@ -136,6 +136,7 @@ pub(super) async fn remove(State(watched): State<Watched>, path: OneOf) -> Resul
 /// What to make.
 #[derive(Debug, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = NewCheckpoint)]
 pub(super) struct Asked {
     kind: Kind,
     /// For a savepoint: an absolute path of the server's machine, into which a folder of its own comes.

@@ -71,21 +71,25 @@ pub fn serve_socket(running: Running) -> std::io::Result<Served> {
 
 /// What is the same for one pipeline and for all of a server.
 fn routes(watched: Watched) -> Router {
+    let is_server = matches!(watched, Watched::All(_));
     probes::routes(watched.clone())
         .merge(pipelines::routes(watched.clone()))
         .merge(checkpoints::routes(watched))
         .fallback(|request: Request| async move {
             Problem::new(Code::NoRoute, format!("there is no {}: the API is below /api/v1", request.uri().path()))
         })
-        .method_not_allowed_fallback(|request: Request| async move {
+        .method_not_allowed_fallback(move |request: Request| async move {
             let path = request.uri().path();
             let problem = Problem::new(Code::MethodNotAllowed, format!("{path} has no {}", request.method()));
             // The router knows a pipeline and its actions as one path.
-            let is_action = path.strip_prefix("/api/v1/pipelines/").is_some_and(|target| target.contains(':'));
-            match is_action {
-                true => ([(header::ALLOW, "POST")], problem).into_response(),
-                false => problem.into_response(),
-            }
+            let target = path.strip_prefix("/api/v1/pipelines/").filter(|target| !target.contains('/'));
+            let allowed = match target.map(|target| target.contains(':')) {
+                Some(true) => "POST",
+                Some(false) if is_server => "GET,HEAD,PUT,DELETE",
+                Some(false) => "GET,HEAD",
+                None => return problem.into_response(),
+            };
+            ([(header::ALLOW, allowed)], problem).into_response()
         })
 }
 

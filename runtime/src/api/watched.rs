@@ -129,7 +129,14 @@ impl Watched {
 
     /// Waits until it is committed, and a savepoint is copied.
     pub(super) fn commit(&self, name: &str, wish: Wish) -> Result<Done, Problem> {
-        answered(self.handle(name)?.ask(wish).recv().ok())
+        let handle = self.handle(name)?;
+        answered(handle.ask(wish).recv().ok()).map_err(|problem| match self.view(name) {
+            // It came to rest before it heard of the wish, or because of another one.
+            Ok(view) if matches!(view.state, State::Stopping | State::Stopped | State::Paused) => {
+                not_running(name, view.state)
+            }
+            _ => problem,
+        })
     }
 
     /// Ends a pipeline; the operation that does, and the savepoint, if one was asked for.
