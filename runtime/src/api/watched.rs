@@ -130,12 +130,14 @@ impl Watched {
     /// Waits until it is committed, and a savepoint is copied.
     pub(super) fn commit(&self, name: &str, wish: Wish) -> Result<Done, Problem> {
         let handle = self.handle(name)?;
-        answered(handle.ask(wish).recv().ok()).map_err(|problem| match self.view(name) {
+        answered(handle.ask(wish).recv().ok()).map_err(|problem| {
             // It came to rest before it heard of the wish, or because of another one.
-            Ok(view) if matches!(view.state, State::Stopping | State::Stopped | State::Paused) => {
-                not_running(name, view.state)
+            match handle.status.read(|facts| facts.state) {
+                state @ (State::Stopping | State::Stopped | State::Failed | State::CircuitOpen) => {
+                    not_running(name, state)
+                }
+                _ => problem,
             }
-            _ => problem,
         })
     }
 
