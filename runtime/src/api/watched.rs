@@ -129,16 +129,7 @@ impl Watched {
 
     /// Waits until it is committed, and a savepoint is copied.
     pub(super) fn commit(&self, name: &str, wish: Wish) -> Result<Done, Problem> {
-        let handle = self.handle(name)?;
-        answered(handle.ask(wish).recv().ok()).map_err(|problem| {
-            // It came to rest before it heard of the wish, or because of another one.
-            match handle.status.read(|facts| facts.state) {
-                state @ (State::Stopping | State::Stopped | State::Failed | State::CircuitOpen) => {
-                    not_running(name, state)
-                }
-                _ => problem,
-            }
-        })
+        answered(self.handle(name)?.ask(wish).recv().ok())
     }
 
     /// Ends a pipeline; the operation that does, and the savepoint, if one was asked for.
