@@ -74,7 +74,10 @@ impl Entry {
     pub(super) fn view(&self) -> View {
         let mut view = self.said();
         let is_finished = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
-        if is_final(view.state) {
+        if matches!(view.state, State::Failed | State::CircuitOpen) && self.record.trial.is_some() {
+            // The revision before it is about to come back.
+            view.state = State::Starting;
+        } else if is_final(view.state) {
             // A stop that came while it started: the thread before it may still commit.
             if view.state == State::Stopped && self.handle.is_none() && self.is_live() {
                 view.state = State::Stopping;
