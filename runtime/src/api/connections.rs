@@ -2,6 +2,8 @@
 //! byte now and then, loses its place. Knows no route; the time for a body is `body`'s.
 
 use std::any::Any;
+use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,24 +12,47 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
+use axum::response::Response;
 use axum::serve::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
-/// Further ones wait in the system's queue until one of these has ended.
-const CONNECTIONS_MAX: u32 = 64;
+use super::tls::Tls;
+
 /// For the whole head of a request, and so also for the pause between two on one connection.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// For answers that are under way when the serving ends.
 const LAST_ANSWERS_MAX: Duration = Duration::from_secs(5);
 
+/// How connections are taken.
+pub(super) struct Terms {
+    /// At once. Further ones wait in the system's queue until one of these has ended.
+    pub(super) connections_max: u32,
+    /// What comes before HTTP.
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        Terms { connections_max: 64, tls: None }
+    }
+}
+
 /// Serves until `end` says true or is gone; then what is being answered is answered, within bounds.
-pub(super) async fn serve(mut listener: impl Listener, routes: Router, mut end: watch::Receiver<bool>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+pub(super) async fn serve(
+    mut listener: impl Listener,
+    routes: Router,
+    terms: Terms,
+    mut end: watch::Receiver<bool>,
+) {
+    let Terms { connections_max, tls } = terms;
+    let slots = Arc::new(Semaphore::new(connections_max as usize));
+    let follows = tls.clone().map(|tls| tokio::spawn(tls.follow()));
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         // Accepting tries again by itself after a failure, for want of file descriptors for example.
         let (stream, from) = tokio::select! {
@@ -41,24 +66,46 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, mut end: 
             }
             TowerToHyperService::new(routes.clone()).call(request)
         });
-        let mut end = end.clone();
+        let (mut end, tls) = (end.clone(), tls.clone());
         tokio::spawn(async move {
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
-            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-            // How a client ends its connection is its own affair.
-            tokio::select! {
-                _ = connection.as_mut() => {}
-                () = over(&mut end) => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
+            match tls {
+                None => converse(stream, service, end).await,
+                Some(tls) => {
+                    let secured = tokio::select! {
+                        secured = tls.accept(stream) => secured,
+                        () = over(&mut end) => Err(io::Error::other("the server stops")),
+                    };
+                    match secured {
+                        Ok(stream) => converse(stream, service, end).await,
+                        Err(e) => tracing::debug!(?from, "no TLS: {e}"),
+                    }
                 }
             }
             drop(slot);
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(LAST_ANSWERS_MAX, slots.acquire_many(CONNECTIONS_MAX)).await;
+    follows.inspect(|follows| follows.abort());
+    let _ = tokio::time::timeout(LAST_ANSWERS_MAX, slots.acquire_many(connections_max)).await;
+}
+
+/// HTTP on one connection, until it or the serving ends.
+async fn converse<I, S>(stream: I, service: S, mut end: watch::Receiver<bool>)
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<Incoming>, Response = Response, Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    // How a client ends its connection is its own affair.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = over(&mut end) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
 }
 
 async fn over(end: &mut watch::Receiver<bool>) {

@@ -14,18 +14,18 @@ use prometheus_client::registry::{Registry, Unit};
 use weir_core::ids::Name;
 
 use crate::clock;
-use crate::pipeline::{Facts, Handle, Measured, MetricKind, NodeMetrics, Reason};
+use crate::pipeline::{Facts, Handle, Measured, MetricKind, NodeMetrics, Reason, State};
 
-/// All metrics of these pipelines.
-pub fn encode(pipelines: &[(Name, Handle)]) -> Result<String, fmt::Error> {
+/// All metrics of these pipelines. A pipeline that could not be started has a state and nothing else.
+pub fn encode(pipelines: &[(Name, Handle)], states: Vec<(Name, State)>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Pipelines(pipelines.to_vec())));
+    registry.register_collector(Box::new(Pipelines(pipelines.to_vec(), states)));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
     Ok(out)
 }
 
-struct Pipelines(Vec<(Name, Handle)>);
+struct Pipelines(Vec<(Name, Handle)>, Vec<(Name, State)>);
 
 impl fmt::Debug for Pipelines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,6 +63,10 @@ impl Collector for Pipelines {
         let mut families = families();
         for (name, handle) in &self.0 {
             handle.status.read(|facts| collect(&mut families, name.as_str(), facts));
+        }
+        for (name, state) in &self.1 {
+            let labels = vec![("pipeline", name.to_string()), ("state", state.as_str().to_owned())];
+            families.pipeline_state.samples.push((labels, 1.0));
         }
         families.build_info.samples.push((vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0));
         families.each(|family| family.encode(&mut encoder))
@@ -115,7 +119,9 @@ families! {
     checkpoint_size_bytes: Gauge None, "Bytes written for the newest checkpoint";
     checkpoint_last_success_timestamp: Gauge Some(Unit::Seconds), "When the newest checkpoint was committed";
     checkpoint_epoch: Gauge None, "The epoch of the newest checkpoint";
+    checkpoint_interval: Gauge Some(Unit::Seconds), "The time between two checkpoints that was asked for";
     restarts: Counter None, "Attempts after the first";
+    pipeline_state: Gauge None, "1 for the state that a pipeline is in";
 }
 
 fn collect(families: &mut Families, pipeline: &str, facts: &Facts) {
@@ -124,6 +130,7 @@ fn collect(families: &mut Families, pipeline: &str, facts: &Facts) {
     for (outcome, count) in [("committed", facts.committed), ("declined", facts.declined)] {
         families.checkpoints.samples.push((of(vec![("outcome", outcome.to_owned())]), count as f64));
     }
+    families.checkpoint_interval.samples.push((of(Vec::new()), facts.interval.as_secs_f64()));
     if let Some(newest) = &facts.last_checkpoint {
         for (phase, time) in [("total", newest.duration), ("pause", newest.pause), ("alignment", newest.alignment)] {
             families.checkpoint_duration.samples.push((of(vec![("phase", phase.to_owned())]), time.as_secs_f64()));

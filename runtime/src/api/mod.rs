@@ -8,6 +8,7 @@ mod body;
 mod checkpoints;
 mod codes;
 mod connections;
+mod drain;
 mod later;
 pub mod metrics;
 mod openapi;
@@ -25,11 +26,13 @@ mod revisions;
 mod server;
 pub mod shown;
 mod socket;
+mod tls;
 mod tokens;
 mod watched;
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header;
@@ -38,11 +41,14 @@ use axum::{Router, middleware};
 use tokio::sync::watch;
 
 use self::auth::Guard;
+use self::connections::Terms;
 use self::problem::{Code, Problem};
 use crate::access::secret_file::Token;
+use crate::clock;
 
 pub use server::{Server, StartError};
 pub use socket::Opened;
+pub use tls::Error as TlsError;
 pub use watched::{Running, Watched};
 
 /// Takes an address. Nobody is answered yet.
@@ -58,7 +64,7 @@ pub fn serve_pipeline(listener: TcpListener, running: Running) -> std::io::Resul
         Token::open(&path).map_err(|e| std::io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
     let is_loopback = listener.local_addr()?.ip().is_loopback();
     let guard = Guard { admin: token, tokens: None, is_loopback, is_reading_open: true, rates: Default::default() };
-    spawn(listener, guard.before(routes(Watched::One(running)).merge(openapi::routes())))
+    spawn(listener, guard.before(routes(Watched::One(running)).merge(openapi::routes())), Terms::default())
 }
 
 /// Serves one pipeline on the control socket in its state folder.
@@ -66,7 +72,7 @@ pub fn serve_socket(running: Running) -> std::io::Result<Served> {
     let listener = socket::bind(&running.state)?;
     listener.set_nonblocking(true)?;
     let routes = routes(Watched::One(running));
-    serve_on_thread("control", || tokio::net::UnixListener::from_std(listener), routes)
+    serve_on_thread("control", || tokio::net::UnixListener::from_std(listener), routes, Terms::default())
 }
 
 /// What is the same for one pipeline and for all of a server.
@@ -126,12 +132,21 @@ impl Served {
             tracing::error!("the thread that answers requests panicked");
         }
     }
+
+    /// The same for at most so long.
+    fn finish_within(self, most: Duration) {
+        let _ = self.end.send(true);
+        let until = clock::now() + most;
+        while !self.thread.is_finished() && clock::now() < until {
+            clock::pause(Duration::from_millis(5));
+        }
+    }
 }
 
-fn spawn(listener: TcpListener, routes: Router) -> std::io::Result<(SocketAddr, Served)> {
+fn spawn(listener: TcpListener, routes: Router, terms: Terms) -> std::io::Result<(SocketAddr, Served)> {
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
-    let served = serve_on_thread("http", || tokio::net::TcpListener::from_std(listener), routes)?;
+    let served = serve_on_thread("http", || tokio::net::TcpListener::from_std(listener), routes, terms)?;
     Ok((bound, served))
 }
 
@@ -140,13 +155,14 @@ fn serve_on_thread<L: axum::serve::Listener>(
     name: &'static str,
     listener: impl FnOnce() -> std::io::Result<L> + Send + 'static,
     routes: Router,
+    terms: Terms,
 ) -> std::io::Result<Served> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (end, ended) = watch::channel(false);
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         runtime.block_on(async move {
             match listener() {
-                Ok(listener) => connections::serve(listener, routes, ended).await,
+                Ok(listener) => connections::serve(listener, routes, terms, ended).await,
                 Err(e) => tracing::error!("HTTP ended: {e}"),
             }
         });

@@ -28,19 +28,17 @@ use crate::pipeline::Manager;
 use crate::registry::{self, COMPONENT_BYTES_MAX, Inspection, Received, Registry};
 use crate::{clock, hex};
 
-/// Each may hold a whole component and the compiler's memory.
-const UPLOADS_AT_ONCE: usize = 4;
-
 #[derive(Clone)]
 pub(super) struct Operators {
     registry: Arc<Registry>,
     audit: Arc<Audit>,
     manager: Manager,
+    /// Each may hold a whole component and the compiler's memory.
     uploads: Arc<Semaphore>,
 }
 
 /// The routes.
-pub(super) fn routes(registry: Arc<Registry>, audit: Arc<Audit>, manager: Manager) -> Router {
+pub(super) fn routes(registry: Arc<Registry>, audit: Arc<Audit>, manager: Manager, uploads_at_once: u32) -> Router {
     // What streams is counted where it is taken.
     let upload = put(upload).layer(DefaultBodyLimit::disable()).get(one).delete(delete);
     Router::new()
@@ -48,7 +46,7 @@ pub(super) fn routes(registry: Arc<Registry>, audit: Arc<Audit>, manager: Manage
         .route("/api/v1/operators:validate", post(validate).layer(DefaultBodyLimit::disable()))
         .route("/api/v1/operators/{name}/versions", get(versions))
         .route("/api/v1/operators/{name}/versions/{version}", upload)
-        .with_state(Operators { registry, audit, manager, uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) })
+        .with_state(Operators { registry, audit, manager, uploads: Arc::new(Semaphore::new(uploads_at_once as usize)) })
 }
 
 /// An operator and its versions.

@@ -42,17 +42,27 @@ pub(super) async fn version() -> &'static str {
 pub(super) async fn show_metrics(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text =
-        blocking(move || metrics::encode(&watched.running()).map_err(|e| Problem::internal(e.to_string()))).await?;
+        blocking(move || metrics::encode(&watched.running(), watched.states()).map_err(|e| Problem::internal(e.to_string()))).await?;
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
 /// Whether the start is over
 ///
-/// As `/readyz`: a pipeline that is restored is not ready.
+/// Once every pipeline that ran when the last server ended runs again, or has come to rest, or waits for a broker: 200 from
+/// then on, whatever becomes of them.
 #[utoipa::path(get, path = "/startupz", operation_id = "getStartup", tag = "probes",
     responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = String, content_type = "text/plain", description = "Names what is not")))]
-pub(super) async fn started(watched: Extract<Watched>) -> Result<Response, Problem> {
-    ready(watched).await
+pub(super) async fn started(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
+    let has_started = match &watched {
+        Watched::One(running) => running.handle.status.read(|facts| {
+            !matches!(facts.state, State::Created | State::Starting) || facts.restarts > 0 || facts.problem.is_some()
+        }),
+        Watched::All(manager) => {
+            let manager = manager.clone();
+            blocking(move || Ok::<_, Problem>(manager.has_started())).await?
+        }
+    };
+    if has_started { Ok("ok\n".into_response()) } else { ready(Extract(watched)).await }
 }
 
 /// Whether all runs that should
@@ -76,6 +86,13 @@ impl Watched {
         }
     }
 
+    fn states(&self) -> Vec<(Name, State)> {
+        match self {
+            Watched::One(running) => vec![(running.name.clone(), running.handle.status.read(|facts| facts.state))],
+            Watched::All(manager) => manager.list().into_iter().map(|view| (view.name, view.state)).collect(),
+        }
+    }
+
     /// A line per pipeline that is not as it should be.
     fn waiting(&self) -> String {
         let line = |name: &str, state: State, problem: Option<&str>| match state {
@@ -88,6 +105,7 @@ impl Watched {
                 State::Stopping => format!("{name} is stopping\n"),
                 state => line(name.as_str(), state, facts.problem.as_deref()),
             }),
+            Watched::All(manager) if manager.is_shutting_down() => "the server is stopping\n".to_owned(),
             Watched::All(manager) => {
                 let views = manager.list().into_iter();
                 views.map(|view| line(view.name.as_str(), view.state, view.problem.as_deref())).collect()

@@ -7,11 +7,16 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::middleware;
 use tokio::sync::watch;
+use weir_core::ids::Name;
 
 use super::auth::Guard;
-use super::{Served, Watched, later, openapi, operations, operators, revisions, socket, tokens};
+use super::connections::{self, Terms};
+use super::tls::{self, Tls};
+use super::{Served, Watched, drain, later, openapi, operations, operators, revisions, socket, tokens};
 use crate::access::audit::Audit;
 use crate::access::secret_file::Token;
 use crate::access::tokens::Tokens;
@@ -19,6 +24,10 @@ use crate::clock;
 use crate::lock::{self, Lock};
 use crate::pipeline::{Budget, Manager, ManagerError};
 use crate::registry::{self, Engine, Registry};
+use crate::settings::server::Server as Settings;
+
+/// For answers that are under way, however long the pipelines took.
+const LAST_ANSWERS_MIN: Duration = Duration::from_millis(500);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +64,18 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Other machines could read along.
+    #[error(
+        "{address} can be reached from other machines, and without TLS token and data are readable on the way: give --tls-cert \
+         and --tls-key, or listen on 127.0.0.1; --allow-plain-http if something before this server speaks TLS"
+    )]
+    PlainHttp {
+        /// What was bound.
+        address: SocketAddr,
+    },
+    /// The certificate or its key.
+    #[error("TLS: {0}")]
+    Tls(#[from] tls::Error),
     /// The disk.
     #[error("{}: {source}", path.display())]
     Io {
@@ -78,6 +99,7 @@ pub enum StartError {
 pub struct Server {
     manager: Manager,
     address: SocketAddr,
+    is_tls: bool,
     served: Served,
     token: Token,
     token_path: PathBuf,
@@ -87,7 +109,12 @@ pub struct Server {
 
 impl Server {
     /// Starts on `data`; pipelines that ran when the last server ended run again.
-    pub fn start(data: &Path, listen: &str, engine: Engine, budget: Arc<Budget>) -> Result<Server, StartError> {
+    pub fn start(data: &Path, settings: &Settings, engine: Engine, budget: Arc<Budget>) -> Result<Server, StartError> {
+        let listen = settings.listen.as_str();
+        let tls = match (&settings.tls_cert, &settings.tls_key) {
+            (Some(certificate), Some(key)) => Some(Arc::new(Tls::open(certificate, key)?)),
+            _ => None,
+        };
         let io = |source| StartError::Io { path: data.to_owned(), source };
         let refused = |source| StartError::Listen { address: listen.to_owned(), source };
         refuse_foreign(data)?;
@@ -96,6 +123,12 @@ impl Server {
             Err(error) if !data.exists() => return Err(error),
             bound => bound,
         };
+        if let Ok(bound) = &bound {
+            let address = bound.local_addr().map_err(refused)?;
+            if !address.ip().is_loopback() && tls.is_none() && !settings.allow_plain_http {
+                return Err(StartError::PlainHttp { address });
+            }
+        }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(io)?;
         // Pipelines keep paths below it; the working directory is nobody's promise.
         let data = &data.canonicalize().map_err(io)?;
@@ -109,21 +142,23 @@ impl Server {
         let audit = Audit::open(&audit_path).map_err(|source| StartError::Io { path: audit_path, source })?;
         let audit = Arc::new(audit);
         let tokens = Arc::new(Tokens::open(&data.join("tokens"))?);
-        let registry = Arc::new(Registry::open_to_write(&data.join("registry"), engine)?);
+        let registry = Arc::new(Registry::open_to_write(&data.join("registry"), engine, settings.registry_bytes)?);
         let sockets = Sockets::start().map_err(io)?;
         let manager = Manager::open(
             data,
             (Arc::clone(&registry), Arc::clone(&audit)),
+            settings.secrets.clone(),
             budget,
             Box::new(move |manager, state| sockets.open(manager, state)),
         )?;
         let routes = super::routes(Watched::All(manager.clone()))
-            .merge(operators::routes(registry, Arc::clone(&audit), manager.clone()))
+            .merge(operators::routes(registry, Arc::clone(&audit), manager.clone(), settings.uploads_at_once))
             .merge(operations::routes(manager.clone()))
             .merge(revisions::routes(manager.clone()))
             .merge(tokens::routes(tokens::Access { tokens: Arc::clone(&tokens), audit }))
             .merge(later::routes())
-            .merge(openapi::routes());
+            .merge(openapi::routes())
+            .layer(middleware::from_fn_with_state(manager.clone(), drain::refuse_changes));
         let guard = Guard {
             admin: token.clone(),
             tokens: Some(tokens),
@@ -132,13 +167,19 @@ impl Server {
             rates: Default::default(),
         };
         let routes = guard.before(routes);
-        let (address, served) = super::spawn(listener, routes).map_err(refused)?;
-        Ok(Server { manager, address, served, token, token_path, is_token_new, _lock: lock })
+        let (is_tls, terms) = (tls.is_some(), Terms { connections_max: settings.connections, tls });
+        let (address, served) = super::spawn(listener, routes, terms).map_err(refused)?;
+        Ok(Server { manager, address, is_tls, served, token, token_path, is_token_new, _lock: lock })
     }
 
-    /// What was bound.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.address)
+    }
+
+    /// Whether somebody between here and a client reads along.
+    pub fn is_readable_on_the_way(&self) -> bool {
+        !self.is_tls && !self.address.ip().is_loopback()
     }
 
     /// The token, on the one start that made it.
@@ -151,10 +192,14 @@ impl Server {
         &self.token_path
     }
 
-    /// Stops every pipeline with a last checkpoint and waits for it; the next start runs them again.
-    pub fn shut_down(self) {
-        self.manager.shut_down();
-        self.served.finish();
+    /// Stops every pipeline with a last checkpoint and waits for it, but not for longer than `most`; the next start runs them
+    /// again. Gives back those that were not done by then: the end of the process is to them what a kill is.
+    pub fn shut_down(self, most: Duration) -> Vec<Name> {
+        let until = clock::now() + most;
+        let left = self.manager.shut_down(until);
+        // Until here it has answered.
+        self.served.finish_within(until.saturating_duration_since(clock::now()).max(LAST_ANSWERS_MIN));
+        left
     }
 }
 
@@ -179,15 +224,30 @@ impl Sockets {
         let _runtime = self.0.enter();
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let (end, ended) = watch::channel(false);
-        self.0.spawn(super::connections::serve(listener, super::routes(Watched::All(manager.clone())), ended));
+        self.0.spawn(connections::serve(
+            listener,
+            super::routes(Watched::All(manager.clone())),
+            Terms::default(),
+            ended,
+        ));
         Ok(Box::new(end))
     }
 }
 
 /// A folder is taken if it is a server's, or holds nothing but what one that was killed at its first start has left.
 fn refuse_foreign(data: &Path) -> Result<(), StartError> {
-    const OURS: [&str; 9] =
-        ["lock", "admin-token", "audit.jsonl", "tokens", "registry", "specs", "cache", "pipelines", "lost+found"];
+    const OURS: [&str; 10] = [
+        "lock",
+        "weir.toml",
+        "admin-token",
+        "audit.jsonl",
+        "tokens",
+        "registry",
+        "specs",
+        "cache",
+        "pipelines",
+        "lost+found",
+    ];
     let entries = match fs::read_dir(data) {
         // Its making, or its opening, says the rest.
         Err(_) => return Ok(()),

@@ -53,17 +53,17 @@ pub(super) fn engine() -> Result<Engine, Exit> {
 }
 
 fn engine_with_room(instances: u32) -> Result<Engine, Exit> {
-    engine_for(instances, cache_folder().map(|folder| folder.join("native")))
+    engine_for(instances, CompileLimits::default(), cache_folder().map(|folder| folder.join("native")))
 }
 
 /// An engine with room for `instances` guests, which compiles in a child process and keeps native code in this folder.
-pub(super) fn engine_for(instances: u32, cache: Option<PathBuf>) -> Result<Engine, Exit> {
+pub(super) fn engine_for(instances: u32, limits: CompileLimits, cache: Option<PathBuf>) -> Result<Engine, Exit> {
     let engine = Engine::new(instances).map_err(|e| {
         eprintln!("error: cannot start the WebAssembly engine: {e:#}");
         Exit::Failed
     })?;
     // The link, not what it points to: an upgrade may have replaced the file, and this process's own is what fits.
-    let compiler = Compiler::in_child("/proc/self/exe", CompileLimits::default());
+    let compiler = Compiler::in_child("/proc/self/exe", limits);
     Ok(engine.with_compiler(match cache {
         Some(folder) => compiler.cached_in(folder),
         None => compiler,

@@ -20,6 +20,7 @@ mod check;
 mod checkpoint;
 mod client;
 mod compile_child;
+mod config;
 mod demo;
 mod exit;
 mod graph;
@@ -31,6 +32,7 @@ mod remote;
 mod run;
 mod schema;
 mod serve;
+mod settings;
 mod status_line;
 mod stop;
 mod target;
@@ -81,6 +83,9 @@ enum Command {
     Run(run::Arguments),
     /// Serve pipelines and operators over HTTP until stopped
     Serve(serve::Arguments),
+    /// Settings of a server
+    #[command(subcommand)]
+    Config(config::Command),
     /// Check a pipeline file and its operators without running anything
     Check(check::Arguments),
     /// Show how a pipeline will run: subtasks, chains, exchanges
@@ -127,6 +132,7 @@ pub fn main(arguments: Arguments) -> Exit {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Config(command) => config::run(&command),
         Command::Check(arguments) => check::run(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
         Command::Schema(command) => schema::run(&command),

@@ -7,10 +7,15 @@ use crate::settings::schema;
 pub(super) enum Command {
     /// The pipeline file as a JSON Schema (draft 2020-12)
     Pipeline,
+    /// weir.toml, the settings of a server, as a JSON Schema (draft 2020-12)
+    Server,
 }
 
 pub(super) fn run(command: &Command) -> Exit {
-    let Command::Pipeline = command;
-    println!("{:#}", schema::pipeline());
+    let schema = match command {
+        Command::Pipeline => schema::pipeline(),
+        Command::Server => schema::server(),
+    };
+    println!("{schema:#}");
     Exit::Ok
 }

@@ -1,29 +1,33 @@
-//! `weir serve`: starts a server, says where it is and with which token, and waits for the signal that ends it.
+//! `weir serve`: starts a server, says where it is and with which token, and waits for the signal that drains it.
 
-use std::path::PathBuf;
+use std::io::Write;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
-use super::{Exit, load, run};
+use super::{Exit, load, run, settings};
 use crate::api::{Server, StartError};
-
-/// Guests at a time, over all pipelines. Each has address space set aside for its memory, 32 TiB for all of them, of which
-/// only what they touch is memory.
-const INSTANCES_MAX: u32 = 4096;
+use crate::guest::CompileLimits;
+use crate::settings::server::Server as Settings;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Where everything lies that the server keeps; made if it is not there
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
-    /// The address of API, metrics and probes; port 0 takes a free one and prints it
-    #[arg(long, value_name = "ADDRESS", value_parser = super::address, default_value = "127.0.0.1:7171")]
-    listen: String,
-    /// Memory for the state of all pipelines, as 2GiB; what is not in use beyond it lies on disk; default: half of what there is
-    #[arg(long, value_name = "SIZE", value_parser = super::size)]
-    state_memory: Option<u64>,
+    #[command(flatten)]
+    settings: settings::Arguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
+    let loaded = match arguments.settings.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let settings = loaded.server;
+    let Some(data) = &settings.data else {
+        eprintln!("error: no data folder: --data DIR, or data in [server] of the file that --config names");
+        return Exit::Usage;
+    };
+    if let Some(file) = loaded.file {
+        tracing::info!("settings of {}; `weir config show --origin` shows all of them", file.display());
+    }
     // Bounded: the first signal is the only message.
     let (sender, stopped) = sync_channel(1);
     // Before anything starts: a signal during the start is a signal too.
@@ -36,12 +40,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         return Exit::Failed;
     }
     raise_limit_of_files();
-    let engine = match load::engine_for(INSTANCES_MAX, Some(arguments.data.join("cache/native"))) {
+    let engine = load::engine_for(settings.instances, limits(&settings), Some(data.join("cache/native")));
+    let engine = match engine {
         Ok(engine) => engine,
         Err(exit) => return exit,
     };
-    let server = match Server::start(&arguments.data, &arguments.listen, engine, super::budget(arguments.state_memory))
-    {
+    let server = match Server::start(data, &settings, engine, super::budget(settings.state_memory)) {
         Ok(server) => server,
         Err(error) => {
             eprintln!("error: {error}");
@@ -51,9 +55,34 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     announce(&server);
     // An error would mean that the thread that watches for signals is gone: then nobody could stop us any more.
     let _ = stopped.recv();
-    server.shut_down();
-    eprintln!("stopped: every pipeline has its last checkpoint and goes on at the next start");
-    Exit::Ok
+    drain(server, settings.shutdown_timeout)
+}
+
+/// Last checkpoints, in the time that there is. One that needs longer is no failure of the stop: it loses nothing, and goes on
+/// from its newest commit.
+fn drain(server: Server, most: Duration) -> Exit {
+    let left = server.shut_down(most);
+    if left.is_empty() {
+        eprintln!("stopped: every pipeline has its last checkpoint and goes on at the next start");
+        return Exit::Ok;
+    }
+    for name in left {
+        eprintln!("warning: pipeline `{name}` has no last checkpoint after {} s: it goes on from the one before", most.as_secs());
+    }
+    eprintln!("stopped: every other pipeline has its last checkpoint; all go on at the next start");
+    let _ = std::io::stderr().flush();
+    // Order: nothing of this process is torn down under the threads that still work: to them this is a kill.
+    // SAFETY: it takes a number, and does not come back.
+    unsafe { libc::_exit(i32::from(Exit::Ok.code())) }
+}
+
+fn limits(settings: &Settings) -> CompileLimits {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    CompileLimits {
+        cpu_seconds: seconds(settings.compile_cpu),
+        wall_seconds: seconds(settings.compile_wall),
+        memory_mib: u32::try_from(settings.compile_memory >> 20).unwrap_or(u32::MAX),
+    }
 }
 
 /// A pipeline has up to twenty files and sockets open: as many as the system grants at all are to be had.
@@ -70,28 +99,40 @@ fn raise_limit_of_files() {
 }
 
 fn announce(server: &Server) {
-    let (address, path) = (server.address(), server.token_path().display());
+    let (url, path) = (server.url(), server.token_path().display());
     match server.new_token() {
         Some(token) => eprintln!("admin token: {token} (kept in {path}, not shown again)"),
         None => eprintln!("admin token: in {path}"),
     }
-    if !address.ip().is_loopback() {
-        eprintln!(
-            "warning: {address} can be reached from other machines, and this is plain HTTP: token and data are readable on the way"
-        );
+    if server.is_readable_on_the_way() {
+        eprintln!("warning: {url} can be reached from other machines: token and data are readable on the way");
     }
-    eprintln!("weir {} serves http://{address}", env!("CARGO_PKG_VERSION"));
+    eprintln!("weir {} serves {url}", env!("CARGO_PKG_VERSION"));
 }
 
 fn refused(error: &StartError) -> Exit {
     match error {
         StartError::Locked { .. } => Exit::Locked,
         StartError::Listen { .. } => Exit::Unreachable,
-        StartError::Token { .. } => Exit::Config,
+        StartError::Token { .. } | StartError::PlainHttp { .. } | StartError::Tls(_) => Exit::Config,
         StartError::Foreign { .. }
         | StartError::Tokens(_)
         | StartError::Registry(_)
         | StartError::Pipelines(_)
         | StartError::Io { .. } => Exit::State,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_limits_of_the_compiler_are_its_own() {
+        let (ours, own) = (limits(&Settings::default()), CompileLimits::default());
+        assert_eq!(
+            (ours.cpu_seconds, ours.wall_seconds, ours.memory_mib),
+            (own.cpu_seconds, own.wall_seconds, own.memory_mib)
+        );
     }
 }

@@ -39,7 +39,7 @@ mod tests {
             "version = 1\nname = \"a\"\n[sources.s]\ntype = \"generator\"\ntemplate = 'x'\n{nodes}\
              [sinks.out]\ntype = \"discard\"\ninputs = [\"s\"]\n"
         );
-        let environment = Environment { variable: &|_| None, file: None, base: None };
+        let environment = Environment { variable: &|_| None, file: None, base: None, secrets: None };
         settings::parse(&text, "a.toml", Format::Toml, &environment).unwrap_or_else(|e| panic!("{e}")).spec
     }
 

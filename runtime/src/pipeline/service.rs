@@ -156,6 +156,7 @@ impl Service {
         // Bounded by who sends: three threads of an attempt with a few answers each. Who wakes it does not wait.
         let (sender, events) = sync_channel(1024);
         let (status, wishes) = (Status::default(), Wishes::default());
+        status.update(|facts| facts.interval = job.pipeline().checkpoint.interval);
         let (store, sent) = (job.store.clone(), sender.clone());
         let handle = Handle { sender: sent, wishes: wishes.clone(), store, status: status.clone() };
         (Service { job, settings, sender, events, wishes, status }, handle)
@@ -384,7 +385,7 @@ mod tests {
     fn a_stop_is_heard_though_the_queue_is_full_and_outlasts_the_attempt() {
         let text = "version = 1\nname = \"a\"\n[sources.s]\ntype = \"generator\"\nseed = 1\ncount = 1\n\
                     template = 'x'\n[sinks.out]\ntype = \"discard\"\ninputs = [\"s\"]\n";
-        let environment = Environment { variable: &|_| None, file: None, base: None };
+        let environment = Environment { variable: &|_| None, file: None, base: None, secrets: None };
         let spec = settings::parse(text, "a.toml", Format::Toml, &environment).unwrap().spec;
         let checked = Checked::new(spec, &Engine::new(1).unwrap(), None).unwrap_or_else(|faults| panic!("{faults:?}"));
         let folder = tempfile::tempdir().unwrap();

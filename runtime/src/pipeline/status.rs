@@ -77,6 +77,8 @@ pub struct Facts {
     pub restarts: u64,
     /// Why it does not run.
     pub problem: Option<String>,
+    /// Between two checkpoints, as it was asked for.
+    pub interval: Duration,
     /// Checkpoints by outcome: committed, declined.
     pub committed: u64,
     /// See `committed`.

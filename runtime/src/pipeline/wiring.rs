@@ -150,7 +150,7 @@ mod tests {
             "version = 1\nname = \"a\"\n[sources.a]\n{source}[sources.b]\n{source}[sources.c]\n{source}\
              [sinks.out]\ntype = \"discard\"\ninputs = [{inputs}]\nparallelism = 2\n"
         );
-        let environment = Environment { variable: &|_| None, file: None, base: None };
+        let environment = Environment { variable: &|_| None, file: None, base: None, secrets: None };
         let spec = settings::parse(&text, "a.toml", Format::Toml, &environment).unwrap().spec;
         let plan = Plan::new(&spec, &|_| None).unwrap();
         let first_shards = |shards| {

@@ -25,9 +25,6 @@ use crate::guest::Operator;
 pub use crate::guest::{COMPONENT_BYTES_MAX, Engine, Inspection};
 use crate::{clock, crash, durable, hex};
 
-/// All components together.
-const STORED_BYTES_MAX: u64 = 4 << 30;
-
 /// The result of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
@@ -44,6 +41,8 @@ pub struct Registry {
     versions: Mutex<BTreeMap<(String, String), Version>>,
     /// Records that cannot be read, by the `name@version` that their files say, and why.
     damaged: BTreeMap<String, String>,
+    /// All components together.
+    bytes_max: u64,
 }
 
 impl Registry {
@@ -54,12 +53,13 @@ impl Registry {
             fs::create_dir_all(&path).map_err(Error::io(&path))?;
         }
         let Found { versions, damaged } = version::read_all(&folder.join("versions"))?;
-        Ok(Registry { folder: folder.to_owned(), engine, versions: Mutex::new(versions), damaged })
+        let folder = folder.to_owned();
+        Ok(Registry { folder, engine, versions: Mutex::new(versions), damaged, bytes_max: u64::MAX })
     }
 
-    /// The same for the one process that writes to it: what a kill has left half-way goes.
-    pub fn open_to_write(folder: &Path, engine: Engine) -> Result<Registry, Error> {
-        let registry = Registry::open(folder, engine)?;
+    /// The same for the one process that writes to it, up to so many bytes: what a kill has left half-way goes.
+    pub fn open_to_write(folder: &Path, engine: Engine, bytes_max: u64) -> Result<Registry, Error> {
+        let registry = Registry { bytes_max, ..Registry::open(folder, engine)? };
         upload::clear(&registry.folder.join("uploads"))?;
         registry.sweep()?;
         Ok(registry)
@@ -119,7 +119,7 @@ impl Registry {
             inspection: json!(inspection),
             deleted_at: None,
         };
-        check_room(&versions, actor, record.bytes as u64)?;
+        check_room(&versions, actor, record.bytes as u64, self.bytes_max)?;
         // Order: the bytes are durable before the record that names them, and the line of the audit before both can be seen.
         received.name(&self.blob(&record.sha256))?;
         let detail = json!({"sha256": record.sha256, "bytes": record.bytes});
@@ -265,15 +265,20 @@ fn known(
     existing.deleted_at.is_none().then(|| Ok(Uploaded { version: existing.clone(), created: false }))
 }
 
-fn check_room(versions: &BTreeMap<(String, String), Version>, actor: &Actor, bytes: u64) -> Result<(), Error> {
+fn check_room(
+    versions: &BTreeMap<(String, String), Version>,
+    actor: &Actor,
+    bytes: u64,
+    max: u64,
+) -> Result<(), Error> {
     let kept = || versions.values().filter(|v| v.deleted_at.is_none());
     let sum = |all: &mut dyn Iterator<Item = &Version>| all.map(|v| v.bytes as u64).sum::<u64>();
     let own = || kept().filter(|v| v.by == actor.name);
     actor.check("versions of operators", actor.quota.operators, own().count() as u64 + 1)?;
     actor.check("bytes of operators", actor.quota.bytes, sum(&mut own()) + bytes)?;
     let kept = sum(&mut kept());
-    match kept + bytes > STORED_BYTES_MAX {
-        true => Err(Error::Full { kept, max: STORED_BYTES_MAX }),
+    match kept + bytes > max {
+        true => Err(Error::Full { kept, max }),
         false => Ok(()),
     }
 }

@@ -4,7 +4,8 @@
 use weir_core::graph::fault::Fault;
 
 use super::diagnostics::Problem;
-use super::source::Environment;
+use super::secrets;
+use super::source::{Environment, ReadFile};
 use super::tree::{Span, Tree, Value};
 
 /// Replaces the references in every string of a tree.
@@ -78,7 +79,13 @@ impl Walk<'_, '_, '_> {
                     Some((name, default)) => (name, Some(default)),
                     None => (rest, None),
                 };
+                if let Some(secrets) = self.environment.secrets.filter(|_| secrets::is_place(path)) {
+                    return secrets.variable(name, path);
+                }
                 (self.environment.variable)(name).or_else(|| default.map(str::to_string)).ok_or_else(|| {
+                    if self.environment.secrets.is_some() {
+                        return secrets::not_here(name, path);
+                    }
                     let message = format!("the environment variable `{name}` is not set");
                     let help = format!("set it, or give a default: ${{env:{name}:-VALUE}}");
                     Fault::error("weir::config::missing_variable", path, message).help(help)
@@ -94,11 +101,16 @@ impl Walk<'_, '_, '_> {
     }
 
     fn read(&self, file: &str, path: &str) -> Result<String, Fault> {
-        let code = "weir::config::missing_file";
-        let Some(read) = self.environment.file else {
-            let fault = Fault::error(code, path, "`${file:…}` is not allowed in a pipeline that comes over HTTP");
-            return Err(fault.help("use ${env:NAME}"));
+        let value = match (self.environment.secrets, self.environment.file) {
+            (Some(secrets), _) if secrets::is_place(path) => secrets.file(file, path)?,
+            (_, None) => return Err(secrets::no_file_here(path)),
+            (_, Some(read)) => self.read_file(file, path, read)?,
         };
+        Ok(value.strip_suffix('\n').map(|v| v.strip_suffix('\r').unwrap_or(v)).unwrap_or(&value).to_string())
+    }
+
+    fn read_file(&self, file: &str, path: &str, read: &ReadFile<'_>) -> Result<String, Fault> {
+        let code = "weir::config::missing_file";
         let resolved = match self.environment.base {
             Some(base) => base.join(file),
             None if std::path::Path::new(file).is_absolute() => file.into(),
@@ -111,11 +123,10 @@ impl Walk<'_, '_, '_> {
             }
         };
         // What the file holds is a secret as a rule, so no message shows it.
-        let value = read(&resolved).map_err(|error| {
+        read(&resolved).map_err(|error| {
             let message = format!("cannot read the file `{file}`: {error}");
             Fault::error(code, path, message).help(format!("it is looked for at {}", resolved.display()))
-        })?;
-        Ok(value.strip_suffix('\n').map(|v| v.strip_suffix('\r').unwrap_or(v)).unwrap_or(&value).to_string())
+        })
     }
 
     /// Puts the caret under the reference itself where the text has it as it is.

@@ -11,6 +11,8 @@ pub mod pattern;
 mod read;
 mod reference;
 pub mod schema;
+mod secrets;
+pub mod server;
 pub mod size;
 mod source;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use weir_core::graph::fault::Fault;
 use weir_core::graph::spec::Pipeline;
 
 pub use diagnostics::{Diagnostics, Problem, Style};
+pub use secrets::Secrets;
 pub use source::{Environment, Format, ReadFile};
 
 use source::Source;
@@ -45,11 +48,11 @@ pub struct Loaded {
 /// Reads and checks a pipeline file. `env` looks up variables of the environment. A name that ends in `.json` is JSON.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Diagnostics> {
     let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    let text = read_bounded(path).map_err(|error| unreadable(path, &name, &error))?;
+    let text = read_bounded(path).map_err(|error| unreadable(path, &name, &error, ("a pipeline file", "weir run pipeline.toml")))?;
     let format = if path.extension().is_some_and(|e| e == "json") { Format::Json } else { Format::Toml };
     // A path without a folder is in the current one.
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let environment = Environment { variable: env, file: Some(&read_reference), base: Some(base) };
+    let environment = Environment { variable: env, file: Some(&read_reference), base: Some(base), secrets: None };
     let mut loaded = parse(&text, &name, format, &environment)?;
     loaded.path = path.to_path_buf();
     Ok(loaded)
@@ -134,14 +137,13 @@ impl Loaded {
     }
 }
 
-fn unreadable(path: &Path, name: &str, error: &io::Error) -> Diagnostics {
+fn unreadable(path: &Path, name: &str, error: &io::Error, (kind, example): (&str, &str)) -> Diagnostics {
     let message = match error.kind() {
-        _ if path.is_dir() => format!("{} is a folder, not a pipeline file", path.display()),
+        _ if path.is_dir() => format!("{} is a folder, not {kind}", path.display()),
         io::ErrorKind::NotFound => format!("{} does not exist", path.display()),
         io::ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
         _ => format!("cannot read {}: {error}", path.display()),
     };
-    let fault = Fault::error("weir::config::unreadable", "", message)
-        .help("name a pipeline file, as in: weir run pipeline.toml");
+    let fault = Fault::error("weir::config::unreadable", "", message).help(format!("name {kind}, as in: {example}"));
     Diagnostics::new(name, "", Format::Toml, vec![Problem::without_place(fault)])
 }

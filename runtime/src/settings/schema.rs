@@ -1,16 +1,39 @@
-//! The pipeline file as a JSON Schema (draft 2020-12), made of the reference. An editor that knows it completes and explains
+//! The pipeline file and `weir.toml` as JSON Schemas (draft 2020-12), made of the reference. An editor that knows it completes and explains
 //! keys; whether a file is good says `weir check`, which knows more.
 
 use serde_json::{Map, Value, json};
 
-use super::reference::{Key, keys};
+use super::reference::{Key, keys, server_keys};
 
 /// The schema.
 pub fn pipeline() -> Value {
     let keys = keys();
-    let mut schema = table(&keys, "");
+    let mut schema = whole(&keys, "A pipeline of weir");
+    let more = json!({
+        "name": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,62}$|\\$\\{"},
+        "reference": {
+            "type": "string",
+            "pattern": "\\$\\{",
+            "description": "${env:NAME}, ${env:NAME:-DEFAULT} or ${file:PATH} in any string",
+        },
+        "edge": {"anyOf": [{"type": "string", "description": "node, or node.port"}, table(&keys, "edge")]},
+        "key": table(&keys, "key"),
+    });
+    if let (Some(defs), Value::Object(more)) = (schema["$defs"].as_object_mut(), more) {
+        defs.extend(more);
+    }
+    schema
+}
+
+/// That of `weir.toml`.
+pub fn server() -> Value {
+    whole(&server_keys(), "A server of weir")
+}
+
+fn whole(keys: &[Key], title: &str) -> Value {
+    let mut schema = table(keys, "");
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
-    schema["title"] = json!("A pipeline of weir");
+    schema["title"] = json!(title);
     let units = |units: &str| format!("^([0-9]+({units}))+$|\\$\\{{");
     schema["$defs"] = json!({
         "duration": {
@@ -23,14 +46,6 @@ pub fn pipeline() -> Value {
             "pattern": units("B|KB|MB|GB|KiB|MiB|GiB"),
             "description": "a whole number with a unit: \"64MiB\"; units B, KB, MB, GB (1000), KiB, MiB, GiB (1024)",
         },
-        "name": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,62}$|\\$\\{"},
-        "reference": {
-            "type": "string",
-            "pattern": "\\$\\{",
-            "description": "${env:NAME}, ${env:NAME:-DEFAULT} or ${file:PATH} in any string",
-        },
-        "edge": {"anyOf": [{"type": "string", "description": "node, or node.port"}, table(&keys, "edge")]},
-        "key": table(&keys, "key"),
     });
     schema
 }
@@ -77,6 +92,8 @@ fn value(keys: &[Key], key: &Key) -> Value {
         "word" => {
             json!({"anyOf": [{"enum": words(key).collect::<Vec<_>>()}, {"$ref": "#/$defs/reference"}]})
         }
+        "bool" => json!({"type": "boolean"}),
+        "list" => json!({"type": "array", "items": {"type": "string"}}),
         "table" => table(keys, &inner),
         "tables" => json!({
             "type": "object",
@@ -113,16 +130,17 @@ mod tests {
 
     #[test]
     fn every_part_is_a_schema_and_every_reference_leads_somewhere() {
-        let schema = pipeline();
-        let mut references = 0;
-        each(&schema, "#", &mut |at, part| {
-            assert!(!part.is_null() || at.ends_with("/default"), "{at} is nothing");
-            if let Some(to) = part.get("$ref").and_then(Value::as_str) {
-                references += 1;
-                assert!(schema.pointer(to.trim_start_matches('#')).is_some(), "{at} leads to {to}");
-            }
-        });
-        assert!(references > 50);
+        for (schema, least) in [(pipeline(), 50), (server(), 5)] {
+            let mut references = 0;
+            each(&schema, "#", &mut |at, part| {
+                assert!(!part.is_null() || at.ends_with("/default"), "{at} is nothing");
+                if let Some(to) = part.get("$ref").and_then(Value::as_str) {
+                    references += 1;
+                    assert!(schema.pointer(to.trim_start_matches('#')).is_some(), "{at} leads to {to}");
+                }
+            });
+            assert!(references > least);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use weir_core::graph::fault::Fault;
 
 use super::diagnostics::{Diagnostics, Problem};
 use super::interpolate;
+use super::secrets::Secrets;
 use super::tree::{Span, Tree, Value};
 
 /// How a text is written.
@@ -29,6 +30,8 @@ pub struct Environment<'a> {
     pub file: Option<&'a ReadFile<'a>>,
     /// The folder that relative paths are relative to; `None` refuses them.
     pub base: Option<&'a Path>,
+    /// Of a pipeline that comes over HTTP: what a secret in it may refer to. Everything else refers to the above.
+    pub secrets: Option<&'a Secrets>,
 }
 
 /// A parsed text.
@@ -61,6 +64,11 @@ impl Source {
         };
         interpolate::tree(&mut tree, text, environment, problems);
         Some(Source { name: name.to_string(), text: text.to_string(), format, tree })
+    }
+
+    /// A text whose tree was made beside it.
+    pub(super) fn of_tree(name: &str, text: String, tree: Tree) -> Source {
+        Source { name: name.to_owned(), text, format: Format::Toml, tree }
     }
 
     pub(super) fn tree(&self) -> &Tree {

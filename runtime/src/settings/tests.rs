@@ -52,7 +52,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn read(text: &str, format: Format, base: Option<&Path>) -> Result<Loaded, Diagnostics> {
-    parse(text, "kafka.toml", format, &Environment { variable: &variable, file: Some(&files), base })
+    parse(text, "kafka.toml", format, &Environment { variable: &variable, file: Some(&files), base, secrets: None })
 }
 
 pub(super) fn toml(text: &str) -> Result<Loaded, Diagnostics> {

@@ -44,7 +44,7 @@ pub(super) struct Entry {
 }
 
 impl Tree {
-    fn new(span: Option<Span>, value: Value) -> Tree {
+    pub(super) fn new(span: Option<Span>, value: Value) -> Tree {
         Tree { span, value, written: None, unresolved: false }
     }
 

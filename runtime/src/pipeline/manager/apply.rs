@@ -78,16 +78,14 @@ impl Manager {
     /// Checks it, keeps it, (re)starts it. The same text for one that runs, or whose bounded input has ended, changes nothing.
     pub fn apply(&self, wanted: &Wanted<'_>) -> Result<Applied, Error> {
         self.is_whole(wanted.name.as_str())?;
-        let accepted =
-            check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
+        let accepted = check(self.ground(), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
         self.switch(wanted, accepted, Cause::Apply, Kind::Apply)
     }
 
     /// Says what [`Manager::apply`] would do, and does nothing.
     pub fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan, Error> {
         self.is_whole(wanted.name.as_str())?;
-        let accepted =
-            check((&self.0.registry, &self.0.data), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
+        let accepted = check(self.ground(), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
         self.fits(wanted.name, &accepted.checked)?;
         let entries = self.entries();
         let entry = entries.get(wanted.name);

@@ -5,16 +5,24 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use weir_core::graph::fault::Fault;
-use weir_core::graph::spec::{FilePath, Node, OperatorRef, Pipeline, SinkKind, SourceKind};
+use weir_core::graph::spec::Node;
 use weir_core::ids::Name;
 
 use super::Error;
+use super::misfits::misfits;
 use super::revision::{Language, Pin, Revision};
-use crate::pipeline::folder::resolved;
 use crate::pipeline::job::Checked;
 use crate::registry::{Registry, Version};
-use crate::settings::{self, Environment, Format, Loaded};
+use crate::settings::{self, Environment, Format, Loaded, Secrets};
+
+/// What a text is checked against.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) registry: &'a Registry,
+    /// The server's own folder, which no pipeline may touch.
+    pub(super) data: &'a Path,
+    pub(super) secrets: &'a Secrets,
+}
 
 /// A text that may run, and what the names of its operators mean now.
 pub(super) struct Accepted {
@@ -30,18 +38,20 @@ impl Accepted {
     }
 }
 
-/// Checks a text that is to run, on a server with this data folder; its operators are compiled and opened. What a name in
+/// Checks a text that is to run: no secret stands in it, since it will be kept; its operators are compiled and opened. What a name in
 /// `kept` means is not looked up again.
 pub(super) fn check(
-    (registry, data): (&Registry, &Path),
+    ground: Ground<'_>,
     name: &Name,
     language: Language,
     text: &str,
     kept: &BTreeMap<String, Pin>,
 ) -> Result<Accepted, Error> {
-    let loaded = parse(name, language, text)?;
+    let Ground { registry, secrets, .. } = ground;
+    let loaded = parse(secrets, name, language, text)?;
     let invalid = |faults| Error::Invalid(loaded.faults(faults));
-    let misfits = misfits(&loaded.spec, data);
+    let mut misfits = misfits(&loaded.spec, ground);
+    misfits.extend(loaded.literal_secrets());
     if !misfits.is_empty() {
         return Err(invalid(misfits));
     }
@@ -68,12 +78,13 @@ pub(super) fn check(
 /// Reads a revision again, whose operators are what they were when it was made. With `rehearse`, what would stop its start is
 /// found too: not for one that is only to be deleted, whatever has become of its files.
 pub(super) fn check_again(
-    registry: &Registry,
+    ground: Ground<'_>,
     name: &Name,
     revision: &Revision,
     rehearse: bool,
 ) -> Result<Checked, Error> {
-    let loaded = parse(name, revision.language, &revision.text)?;
+    let Ground { registry, secrets, .. } = ground;
+    let loaded = parse(secrets, name, revision.language, &revision.text)?;
     let lookup = |name: &Name, written: &str| {
         let pin = revision.operators.get(&format!("{name}@{written}"));
         let pin = pin.ok_or_else(|| format!("revision {} does not say which {name}@{written} is", revision.number))?;
@@ -84,63 +95,18 @@ pub(super) fn check_again(
     checked.map_err(|faults| Error::Invalid(loaded.faults(faults)))
 }
 
-fn parse(name: &Name, language: Language, text: &str) -> Result<Loaded, Error> {
+fn parse(secrets: &Secrets, name: &Name, language: Language, text: &str) -> Result<Loaded, Error> {
     let (format, file) = match language {
         Language::Toml => (Format::Toml, format!("{name}.toml")),
         Language::Json => (Format::Json, format!("{name}.json")),
     };
-    // The server's own environment and files are not for those who may apply a pipeline.
-    let environment = Environment { variable: &|_| None, file: None, base: None };
+    // The server's own environment and files are not for those who may apply a pipeline, but for what it lets them use.
+    let environment = Environment { variable: &|_| None, file: None, base: None, secrets: Some(secrets) };
     let loaded = settings::parse(text, &file, format, &environment).map_err(Error::Invalid)?;
     if loaded.spec.name != *name {
         return Err(Error::OtherName { path: name.clone(), file: loaded.spec.name.clone() });
     }
     Ok(loaded)
-}
-
-/// What a server does not allow. Files are the server's: a path means what it says only when it is absolute, none leads into
-/// its own data folder, and operators come from the registry.
-fn misfits(pipeline: &Pipeline, data: &Path) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for node in &pipeline.nodes {
-        if let OperatorRef::Path(path) = &node.operator {
-            let message = format!("{} is a path, and a server takes operators from its registry only", path.written);
-            let fault = Fault::error("weir::server::operator_path", format!("nodes.{}.operator", node.name), message);
-            faults.push(
-                fault.help("upload it with PUT /api/v1/operators/NAME/versions/VERSION and write NAME@VERSION here"),
-            );
-        }
-    }
-    let mut file = |at: String, path: &FilePath| {
-        if resolved(&path.resolved).starts_with(data) {
-            let message =
-                format!("{} lies in the server's data folder, which no pipeline may read or write", path.written);
-            let fault = Fault::error("weir::server::data_folder", at, message);
-            faults.push(fault.help("use a folder outside of it"));
-        } else if !Path::new(&path.written).is_absolute() {
-            let message =
-                format!("{} is relative, and over HTTP there is no folder that it could be relative to", path.written);
-            faults.push(
-                Fault::error("weir::server::relative_path", at, message)
-                    .help("write an absolute path of the server's machine"),
-            );
-        }
-    };
-    for source in &pipeline.sources {
-        if let SourceKind::File { path } = &source.kind {
-            file(format!("sources.{}.path", source.name), path);
-        }
-    }
-    for sink in &pipeline.sinks {
-        if let SinkKind::File { path } = &sink.kind {
-            file(format!("sinks.{}.path", sink.name), path);
-        }
-    }
-    for source in pipeline.sources.iter().filter(|source| matches!(source.kind, SourceKind::Stdin)) {
-        let at = format!("sources.{}.type", source.name);
-        faults.push(Fault::error("weir::server::stdin", at, "a server has no stdin to read"));
-    }
-    faults
 }
 
 #[cfg(test)]
@@ -158,13 +124,15 @@ mod tests {
         let outside = dir.path().join("in.jsonl");
         std::fs::write(&outside, "").unwrap();
         let name = Name::new("a").unwrap();
+        let secrets = Secrets::default();
+        let ground = Ground { registry: &registry, data: &data, secrets: &secrets };
         let refused = |source: &Path, sink: &Path| {
             let (source, sink) = (source.display(), sink.display());
             let text = format!(
                 "version = 1\nname = \"a\"\n[sources.s]\ntype = \"file\"\npath = \"{source}\"\n[sinks.out]\n\
                  type = \"file\"\npath = \"{sink}\"\ninputs = [\"s\"]\n"
             );
-            match check((&registry, &data), &name, Language::Toml, &text, &BTreeMap::new()) {
+            match check(ground, &name, Language::Toml, &text, &BTreeMap::new()) {
                 Err(Error::Invalid(faults)) => faults.to_string(),
                 Err(other) => panic!("{other}"),
                 Ok(_) => String::new(),

@@ -71,7 +71,7 @@ impl Manager {
         if !self.state(name).exists() {
             return Ok(());
         }
-        let checked = check_again(&self.0.registry, name, revision, false)?;
+        let checked = check_again(self.ground(), name, revision, false)?;
         let kept = self.memory(name);
         let job = Job::open_again(checked, &self.state(name), kept).map_err(|e| Error::NotReset(e.to_string()))?;
         let (service, _) = Service::new(job, Settings { start: Start::Delete, takeover: true, ..Settings::default() });

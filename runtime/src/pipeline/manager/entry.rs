@@ -71,6 +71,12 @@ impl Entry {
         works && !self.handle.as_ref().is_some_and(|handle| handle.status.read(|facts| is_final(facts.state)))
     }
 
+    /// It has neither run nor met anything that it waits for.
+    pub(super) fn is_at_start(&self) -> bool {
+        let waits = self.handle.as_ref().is_some_and(|handle| handle.status.read(|facts| facts.problem.is_some()));
+        matches!(self.view().state, State::Created | State::Starting) && !waits
+    }
+
     pub(super) fn view(&self) -> View {
         let mut view = self.said();
         let is_finished = self.thread.as_ref().is_some_and(JoinHandle::is_finished);

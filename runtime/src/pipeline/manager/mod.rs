@@ -7,6 +7,7 @@ mod check;
 mod delete;
 mod entry;
 mod error;
+mod misfits;
 mod operation;
 mod record;
 mod revision;
@@ -14,15 +15,17 @@ mod run;
 mod trial;
 mod upgrade;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use weir_core::ids::Name;
 
 pub use self::apply::{Applied, Condition, Plan, Wanted};
+use self::check::Ground;
 use self::entry::Entry;
 pub use self::entry::View;
 pub use self::error::Error;
@@ -35,8 +38,10 @@ use super::service::Handle;
 use super::shards::Shards;
 use super::status::State;
 use crate::access::audit::Audit;
+use crate::clock;
 use crate::dataflow::ShardPool;
 use crate::registry::Registry;
+use crate::settings::Secrets;
 use crate::state::Budget;
 use crate::storage::Memory;
 
@@ -52,6 +57,8 @@ struct Inner {
     data: PathBuf,
     records: Records,
     registry: Arc<Registry>,
+    /// What pipelines may refer to.
+    secrets: Secrets,
     audit: Arc<Audit>,
     /// Memory for the state of all pipelines.
     budget: Arc<Budget>,
@@ -64,6 +71,8 @@ struct Inner {
     damaged: BTreeMap<Name, Damaged>,
     /// Changed only under the lock of `entries`: from then on nothing is started.
     is_shutting_down: AtomicBool,
+    /// Those that were to run when this process began, and have not run yet.
+    starting: Mutex<BTreeSet<Name>>,
 }
 
 impl Manager {
@@ -71,6 +80,7 @@ impl Manager {
     pub fn open(
         data: &Path,
         (registry, audit): (Arc<Registry>, Arc<Audit>),
+        secrets: Secrets,
         budget: Arc<Budget>,
         open_door: OpenDoor,
     ) -> Result<Manager, Error> {
@@ -82,6 +92,7 @@ impl Manager {
             data: data.to_owned(),
             records,
             registry,
+            secrets,
             audit,
             budget,
             shards,
@@ -89,6 +100,7 @@ impl Manager {
             ended: Condvar::new(),
             damaged: damaged.into_iter().filter_map(|damaged| Some((damaged.name.clone()?, damaged))).collect(),
             is_shutting_down: AtomicBool::new(false),
+            starting: Mutex::default(),
         }));
         for (record, revision) in whole {
             let mut entry = Entry::new(record, revision);
@@ -97,6 +109,7 @@ impl Manager {
             // Held over the start: its thread finds the entry.
             let mut entries = manager.entries();
             if entry.record.desired == Desired::Running && entry.record.rest.is_none() {
+                manager.0.starting.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
                 manager.start(&mut entry, None);
             } else if operation::end(&mut entry.record.operations, Ok(())) {
                 // It was told to rest, and rests: a kill came before that could be written down.
@@ -159,7 +172,7 @@ impl Manager {
     /// How the revision that counts is laid out.
     pub fn graph(&self, name: &str) -> Result<Graph, Error> {
         let (name, revision) = self.read(name, |entry| (entry.record.name.clone(), entry.revision.clone()))?;
-        let checked = check::check_again(&self.0.registry, &name, &revision, false)?;
+        let checked = check::check_again(self.ground(), &name, &revision, false)?;
         Ok(Graph::of(name.as_str(), &checked.plan))
     }
 
@@ -184,28 +197,51 @@ impl Manager {
         entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.handle.clone()?))).collect()
     }
 
-    /// Stops every pipeline gracefully and waits; they run again at the next start.
-    pub fn shut_down(&self) {
+    /// Stops every pipeline gracefully and waits until then; they run again at the next start. Gives back those that are not
+    /// done: whatever they still do is cut off with the process, as by a kill.
+    pub fn shut_down(&self, until: Instant) -> Vec<Name> {
         let mut threads = Vec::new();
         {
             let mut entries = self.entries();
             self.0.is_shutting_down.store(true, Ordering::SeqCst);
             self.0.ended.notify_all();
-            for entry in entries.values_mut() {
+            for (name, entry) in entries.iter_mut() {
                 if let Some(handle) = &entry.handle {
                     handle.stop();
                 }
-                threads.extend(entry.thread.take());
+                threads.extend(entry.thread.take().map(|thread| (name.clone(), thread)));
             }
         }
-        for thread in threads {
-            // A thread that panicked has stopped too.
-            let _ = thread.join();
+        // A thread that panicked has stopped too.
+        while threads.iter().any(|(_, thread)| !thread.is_finished()) && clock::now() < until {
+            clock::pause(Duration::from_millis(5));
         }
+        let left = threads.into_iter().filter(|(_, thread)| !thread.is_finished());
+        left.map(|(name, _)| name).collect()
     }
 
-    fn is_shutting_down(&self) -> bool {
+    /// Whether every pipeline that the start of this process found running has come to run, or to rest, once.
+    pub fn has_started(&self) -> bool {
+        let entries = self.entries();
+        let mut starting = self.0.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !starting.is_empty() {
+            starting.retain(|name| entries.get(name).is_some_and(Entry::is_at_start));
+        }
+        starting.is_empty()
+    }
+
+    /// It has begun to run, or come to rest.
+    fn on_started(&self, name: &Name) {
+        self.0.starting.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Whether the end has begun.
+    pub fn is_shutting_down(&self) -> bool {
         self.0.is_shutting_down.load(Ordering::SeqCst)
+    }
+
+    fn ground(&self) -> Ground<'_> {
+        Ground { registry: &self.0.registry, data: &self.0.data, secrets: &self.0.secrets }
     }
 
     /// What holds a pipeline's checkpoints, where they are in memory.

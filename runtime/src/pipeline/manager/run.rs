@@ -54,7 +54,7 @@ impl Manager {
         let state = self.state(&name);
         let checked = match checked {
             Some(checked) => Ok(checked),
-            None => check_again(&self.0.registry, &name, &revision, true).map_err(|e| match e {
+            None => check_again(self.ground(), &name, &revision, true).map_err(|e| match e {
                 Error::Invalid(faults) => faults.render(Style::Plain),
                 e => e.to_string(),
             }),
@@ -80,7 +80,12 @@ impl Manager {
             let Some(inner) = weak.upgrade() else { return };
             let manager = Manager(inner);
             match turn {
-                Turn::State(state) => manager.on_state(&observed, number, state),
+                Turn::State(state) => {
+                    if !matches!(state, State::Created | State::Starting) {
+                        manager.on_started(&observed);
+                    }
+                    manager.on_state(&observed, number, state);
+                }
                 Turn::FirstCommit => drop(manager.update(&observed, number, |entry| manager.end_trial(entry))),
             }
         }));

@@ -34,13 +34,9 @@ impl Manager {
         let name = &self.get(name)?.name;
         let text = with_operator(&before, name, node, operator)?;
         // What its other names meant stays; this one is looked up anew.
-        let pins: BTreeMap<String, Pin> = before
-            .operators
-            .iter()
-            .filter(|(written, _)| *written != operator)
-            .map(|(w, pin)| (w.clone(), pin.clone()))
-            .collect();
-        let accepted = check((&self.0.registry, &self.0.data), name, before.language, &text, &pins)?;
+        let pins: BTreeMap<String, Pin> =
+            before.operators.iter().filter(|(written, _)| *written != operator).map(|(w, pin)| (w.clone(), pin.clone())).collect();
+        let accepted = check(self.ground(), name, before.language, &text, &pins)?;
         // Of two at once, the second sees what the first has made of it.
         let condition = if condition == Condition::None { Condition::Revision(before.number) } else { condition };
         let wanted = Wanted { name, language: before.language, text: &text, condition, grace, by };
@@ -54,7 +50,7 @@ impl Manager {
             self.read(name, |entry| (entry.record.name.clone(), entry.record.revision, entry.record.before))?;
         let to = to.or(before).ok_or_else(|| Error::NothingBefore(name.clone()))?;
         let again = self.again(&name, to, revision + 1, by)?;
-        let checked = check_again(&self.0.registry, &name, &again, true)?;
+        let checked = check_again(self.ground(), &name, &again, true)?;
         let accepted = Accepted { checked, operators: again.operators.clone() };
         let wanted = Wanted {
             name: &name,

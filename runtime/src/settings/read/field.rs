@@ -148,6 +148,16 @@ impl<'t> Field<'t> {
         Some(number)
     }
 
+    pub(super) fn boolean(&self, reader: &mut Reader<'_>) -> Option<bool> {
+        match self.tree.value {
+            Value::Boolean(value) => Some(value),
+            _ => {
+                self.wrong_type(reader, "true or false", None);
+                None
+            }
+        }
+    }
+
     pub(super) fn duration(&self, reader: &mut Reader<'_>) -> Option<Duration> {
         let Value::String(text) = &self.tree.value else {
             let example = match self.tree.value {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use weir_core::graph::fault::Fault;
-use weir_core::graph::spec::{Compression, KafkaClient, Mechanism, Protocol, Secret, Security};
+use weir_core::graph::spec::{Compression, FilePath, KafkaClient, Mechanism, Protocol, Secret, Security};
 
 use super::super::tree::Span;
 use super::Reader;
@@ -113,9 +113,20 @@ fn read_security(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Security>
     security.password = table.field("password").and_then(|f| f.text(reader).map(Secret::new));
     security.ca = table.field("ca").and_then(|f| f.path_value(reader));
     security.cert = table.field("cert").and_then(|f| f.path_value(reader));
-    security.key = table.field("key").and_then(|f| f.path_value(reader));
+    security.key = table.field("key").and_then(|f| key_file(&f, reader));
     table.finish(reader);
     Some(security)
+}
+
+/// A complaint about a path shows it, so a key that stands in the text must not be taken for one.
+fn key_file(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<FilePath> {
+    if field.text(reader)?.contains("-----BEGIN") {
+        let code = if reader.environment.secrets.is_some() { "weir::server::literal_secret" } else { "weir::config::invalid_value" };
+        let fault = field.problem(code, "`key` is the path of a file in PEM, not the key itself");
+        reader.error(fault.help("put the key into a file and write its path"), field.span());
+        return None;
+    }
+    field.path_value(reader)
 }
 
 fn protocol(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Protocol> {

@@ -8,6 +8,7 @@ mod kafka_source;
 mod node;
 mod options;
 mod restart;
+mod server;
 #[cfg(test)]
 pub(super) mod seen;
 mod table;
@@ -24,6 +25,8 @@ use table::Table;
 use super::diagnostics::Problem;
 use super::source::Environment;
 use super::tree::Tree;
+
+pub(super) use server::server;
 
 /// Sources, nodes and sinks that a file may have, each: far above what anyone writes, and a bound for what is quadratic.
 const ENTRIES_MAX: usize = 1_000;

@@ -1,8 +1,9 @@
 //! Every key of the pipeline file with its type, default and effect, in `reference.txt`: what `weir schema pipeline` is made
 //! of, and what `docs/pipeline.md` is compared with. The reader (`read`) decides what is taken; a test compares the two, so
-//! that no key can be read that does not stand there.
+//! that no key can be read that does not stand there. Those of `weir.toml` stand beside it, in `server`.
 
 const TEXT: &str = include_str!("reference.txt");
+const SERVER: &str = include_str!("../server/reference.txt");
 
 /// A key of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,16 @@ pub(super) struct Key {
 
 /// All keys, in the order of the reference.
 pub(super) fn keys() -> Vec<Key> {
-    TEXT.lines().filter(|line| !line.starts_with('#')).filter_map(key).collect()
+    parse(TEXT)
+}
+
+/// All keys of `weir.toml`.
+pub(super) fn server_keys() -> Vec<Key> {
+    parse(SERVER)
+}
+
+fn parse(text: &'static str) -> Vec<Key> {
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(key).collect()
 }
 
 fn key(line: &'static str) -> Option<Key> {

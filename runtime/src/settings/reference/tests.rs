@@ -67,7 +67,7 @@ fn table(path: &str) -> String {
 #[test]
 fn the_reader_and_the_reference_know_the_same_keys() {
     seen::clear();
-    let environment = Environment { variable: &|_| None, file: None, base: None };
+    let environment = Environment { variable: &|_| None, file: None, base: None, secrets: None };
     for file in FILES {
         // Whether it makes a pipeline does not matter here.
         let _ = parse(file, "a.toml", Format::Toml, &environment);
