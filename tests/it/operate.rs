@@ -128,7 +128,11 @@ fn settings_come_from_file_environment_and_flags_and_say_so() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     fs::create_dir(&data).unwrap();
-    fs::write(data.join("weir.toml"), "[server]\nlisten = \"127.0.0.1:1\"\n[limits]\nconnections = 7\nuploads_at_once = 2\n").unwrap();
+    fs::write(
+        data.join("weir.toml"),
+        "[server]\nlisten = \"127.0.0.1:1\"\n[limits]\nconnections = 7\nuploads_at_once = 2\n",
+    )
+    .unwrap();
     let show = |more: &[&str]| {
         let weir = Weir::new(["config", "show", "--data"]).argument(&data).argument("--listen").argument("127.0.0.1:0");
         let weir = more.iter().fold(weir, |weir, more| weir.argument(more));
@@ -146,7 +150,11 @@ fn settings_come_from_file_environment_and_flags_and_say_so() {
     assert_eq!(at("limits.uploads_at_once"), (2.into(), file.clone()));
     assert_eq!(at("server.shutdown_timeout"), ("25s".into(), "default".to_owned()));
     let text = show(&["--origin"]);
-    assert!(text.lines().any(|line| line.starts_with("limits.uploads_at_once = 2 ") && line.ends_with(&format!("# {file}"))), "{text}");
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("limits.uploads_at_once = 2 ") && line.ends_with(&format!("# {file}"))),
+        "{text}"
+    );
     // What is shown is what a server takes.
     drop(Server::start(&data));
 
@@ -155,7 +163,8 @@ fn settings_come_from_file_environment_and_flags_and_say_so() {
     assert!(refused.stderr.contains("weir.toml:2"), "{refused}");
     assert!(refused.stderr.contains("did you mean `connections`?"), "{refused}");
     Weir::new(["serve"]).finish(SOON).expect(Exit::Code(2));
-    let schema: Value = serde_json::from_str(&Weir::new(["schema", "server"]).finish(SOON).expect_success().stdout).unwrap();
+    let schema: Value =
+        serde_json::from_str(&Weir::new(["schema", "server"]).finish(SOON).expect_success().stdout).unwrap();
     assert_eq!(schema["properties"]["limits"]["properties"]["connections"]["maximum"], 10_000, "{schema}");
 }
 
@@ -163,7 +172,9 @@ fn settings_come_from_file_environment_and_flags_and_say_so() {
 fn limits_of_the_settings_hold() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start_as(&dir.path().join("data"), |weir| {
-        weir.env("WEIR__LIMITS__REGISTRY_BYTES", "1MiB").env("WEIR__COMPILE__MEMORY", "128MiB").env("WEIR__COMPILE__CPU", "1s")
+        weir.env("WEIR__LIMITS__REGISTRY_BYTES", "1MiB")
+            .env("WEIR__COMPILE__MEMORY", "128MiB")
+            .env("WEIR__COMPILE__CPU", "1s")
     });
     let path = |version: &str| format!("/api/v1/operators/ip-count/versions/{version}");
     let bytes = crate::serve::ip_count();

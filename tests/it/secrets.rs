@@ -51,10 +51,15 @@ inputs = ["count"]
 }
 
 /// A Kafka end that nobody answers, with a password.
-fn with_password(name: &str, security: &str) -> String {
+fn with_password(name: &str, password: &str) -> String {
+    let login = "protocol = \"sasl_plaintext\", mechanism = \"PLAIN\", username = \"u\"";
+    with_security(name, &format!("{login}, {password}"))
+}
+
+fn with_security(name: &str, security: &str) -> String {
     format!(
         "version = 1\nname = \"{name}\"\n[sources.s]\ntype = \"kafka\"\nbrokers = \"127.0.0.1:1\"\ntopic = \"t\"\n\
-         security = {{ protocol = \"sasl_plaintext\", mechanism = \"PLAIN\", username = \"u\", {security} }}\n\
+         security = {{ {security} }}\n\
          [sinks.out]\ntype = \"discard\"\ninputs = [\"s\"]\n"
     )
 }
@@ -134,7 +139,7 @@ fn secrets_in_the_text_and_those_that_are_not_given_are_refused() {
     let key = fs::read_to_string(weir_tests::repository().join("tests/fixtures/tls/first-key.pem")).unwrap();
     fs::write(dir.path().join("key.pem"), &key).unwrap();
     let outside = dir.path().join("key.pem");
-    let (key, outside) = (format!("key = {key:?}"), format!("key = {outside:?}"));
+    let with_key = |key: &str| with_security("p", &format!("protocol = \"ssl\", cert = \"/cert.pem\", key = {key:?}"));
     let password = |text: &str| with_password("p", &format!("password = \"{text}\""));
     let literal = "weir::server::literal_secret";
     let secret = "weir::server::secret";
@@ -143,14 +148,17 @@ fn secrets_in_the_text_and_those_that_are_not_given_are_refused() {
         (with_secret("${env:CANARY_TOKEN:-canary}"), literal),
         (with_secret("canary${env:CANARY_TOKEN}"), literal),
         (password("canary"), literal),
-        (with_password("p", &key), literal),
-        (with_password("p", &outside), secret),
+        (with_key(&key), literal),
+        (with_key(outside.to_str().unwrap()), secret),
         (with_secret("${env:OTHER_TOKEN}"), secret),
         (with_secret("${env:CANARY_GONE}"), secret),
         (password("${file:../settings.toml}"), secret),
         (password("${file:/etc/hostname}"), secret),
         // Where no secret belongs it does not exist.
-        (with_secret("${env:CANARY_TOKEN}").replace("\"5s\"", "\"${env:CANARY_TOKEN}\""), "weir::config::missing_variable"),
+        (
+            with_secret("${env:CANARY_TOKEN}").replace("\"5s\"", "\"${env:CANARY_TOKEN}\""),
+            "weir::config::missing_variable",
+        ),
         (password("${env:CANARY_TOKEN}").replace("\"t\"", "\"${file:password}\""), "weir::config::missing_file"),
     ] {
         let refused = server.apply("p", &text).expect_problem(422, "pipeline-invalid");
@@ -163,4 +171,3 @@ fn secrets_in_the_text_and_those_that_are_not_given_are_refused() {
     }
     assert!(!server.process.stderr().contains("PRIVATE KEY"));
 }
-

@@ -24,7 +24,8 @@ fn metrics(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_settings_that_are_shipped_are_taken() {
-    let shown = Weir::new(["config", "show", "--origin", "--config"]).argument(repository().join("examples/deploy/weir.toml"));
+    let shown =
+        Weir::new(["config", "show", "--origin", "--config"]).argument(repository().join("examples/deploy/weir.toml"));
     let shown = shown.finish(SOON).expect_success().stdout;
     assert!(shown.lines().any(|line| line.starts_with("server.data = \"/var/lib/weir\"")), "{shown}");
 }

@@ -126,12 +126,9 @@ fn files_that_are_no_certificate_are_refused_before_anything_is_made() {
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     let empty = dir.path().join("empty.pem");
     fs::write(&empty, "").unwrap();
-    for (cert, key) in [
-        (&dir.path().join("gone.pem"), &key),
-        (&empty, &key),
-        (&cert, &empty),
-        (&cert, &fixture("second-key.pem")),
-    ] {
+    for (cert, key) in
+        [(&dir.path().join("gone.pem"), &key), (&empty, &key), (&cert, &empty), (&cert, &fixture("second-key.pem"))]
+    {
         let refused = serve(cert, key).expect(Exit::Code(3));
         assert!(refused.stderr.starts_with("error: TLS: /"), "{refused}");
     }

@@ -44,12 +44,7 @@ impl Default for Terms {
 }
 
 /// Serves until `end` says true or is gone; then what is being answered is answered, within bounds.
-pub(super) async fn serve(
-    mut listener: impl Listener,
-    routes: Router,
-    terms: Terms,
-    mut end: watch::Receiver<bool>,
-) {
+pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Terms, mut end: watch::Receiver<bool>) {
     let Terms { connections_max, tls } = terms;
     let slots = Arc::new(Semaphore::new(connections_max as usize));
     let follows = tls.clone().map(|tls| tokio::spawn(tls.follow()));

@@ -41,8 +41,10 @@ pub(super) async fn version() -> &'static str {
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn show_metrics(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text =
-        blocking(move || metrics::encode(&watched.running(), watched.states()).map_err(|e| Problem::internal(e.to_string()))).await?;
+    let text = blocking(move || {
+        metrics::encode(&watched.running(), watched.states()).map_err(|e| Problem::internal(e.to_string()))
+    })
+    .await?;
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 

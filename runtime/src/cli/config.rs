@@ -14,7 +14,7 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     #[command(flatten)]
-    settings: settings::Arguments,
+    settings: settings::Layers,
     /// With where each value came from: the default, a line of the file, a variable, a flag
     #[arg(long)]
     origin: bool,

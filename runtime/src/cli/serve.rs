@@ -12,7 +12,7 @@ use crate::settings::server::Server as Settings;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    settings: settings::Arguments,
+    settings: settings::Layers,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -67,7 +67,10 @@ fn drain(server: Server, most: Duration) -> Exit {
         return Exit::Ok;
     }
     for name in left {
-        eprintln!("warning: pipeline `{name}` has no last checkpoint after {} s: it goes on from the one before", most.as_secs());
+        eprintln!(
+            "warning: pipeline `{name}` has no last checkpoint after {} s: it goes on from the one before",
+            most.as_secs()
+        );
     }
     eprintln!("stopped: every other pipeline has its last checkpoint; all go on at the next start");
     let _ = std::io::stderr().flush();

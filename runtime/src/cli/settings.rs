@@ -7,7 +7,7 @@ use super::Exit;
 use crate::settings::server::{Flag, Loaded, load};
 
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct Layers {
     /// Settings of the server; default: weir.toml in the data folder, where there is one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -34,11 +34,12 @@ pub(super) struct Arguments {
     state_memory: Option<String>,
 }
 
-impl Arguments {
+impl Layers {
     /// All of it together. What is wrong is printed.
     pub(super) fn load(&self) -> Result<Loaded, Exit> {
-        let variables: Vec<(String, String)> =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let variables: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
         load(self.config.as_deref(), &variables, &self.flags()).map_err(|faults| {
             faults.iter().for_each(|fault| eprint!("{}", fault.render(super::exit::style())));
             Exit::Config

@@ -48,7 +48,8 @@ pub struct Loaded {
 /// Reads and checks a pipeline file. `env` looks up variables of the environment. A name that ends in `.json` is JSON.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Diagnostics> {
     let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    let text = read_bounded(path).map_err(|error| unreadable(path, &name, &error, ("a pipeline file", "weir run pipeline.toml")))?;
+    let text = read_bounded(path)
+        .map_err(|error| unreadable(path, &name, &error, ("a pipeline file", "weir run pipeline.toml")))?;
     let format = if path.extension().is_some_and(|e| e == "json") { Format::Json } else { Format::Toml };
     // A path without a folder is in the current one.
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

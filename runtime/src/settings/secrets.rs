@@ -211,17 +211,29 @@ mod tests {
         for good in ["${env:A}", "${file:/run/secrets/a}"] {
             assert!(is_reference(good), "{good}");
         }
-        for bad in ["", "hunter2", "${env:A:-hunter2}", "${env:A}hunter2", "${env:A}${env:B}", "$${env:A}", "x${env:A}"] {
+        for bad in ["", "hunter2", "${env:A:-hunter2}", "${env:A}hunter2", "${env:A}${env:B}", "$${env:A}", "x${env:A}"]
+        {
             assert!(!is_reference(bad), "{bad}");
         }
     }
 
     #[test]
     fn a_secret_stands_where_secrets_belong() {
-        for place in ["nodes.n.secrets.token", "nodes.n.secrets.a.b", "sinks.out.security.password", "defaults.kafka.security.username"] {
+        for place in [
+            "nodes.n.secrets.token",
+            "nodes.n.secrets.a.b",
+            "sinks.out.security.password",
+            "defaults.kafka.security.username",
+        ] {
             assert!(is_place(place), "{place}");
         }
-        for other in ["nodes.n.config.token", "nodes.n.config.security.password", "sinks.out.topic", "sinks.out.security.key", "nodes.secrets.x"] {
+        for other in [
+            "nodes.n.config.token",
+            "nodes.n.config.security.password",
+            "sinks.out.topic",
+            "sinks.out.security.key",
+            "nodes.secrets.x",
+        ] {
             assert!(!is_place(other), "{other}");
         }
     }

@@ -81,7 +81,8 @@ fn certificates(at: &str, security: &Security, Ground { data, secrets, .. }: Gro
     said.filter_map(|(key, at, path)| match in_data(&at, path, data) {
         None if key == "key" && !secrets.has(&path.resolved) => {
             // Not even the path: it may be the key itself.
-            let fault = Fault::error("weir::server::secret", at, "`key` is no file that this server lets pipelines use");
+            let fault =
+                Fault::error("weir::server::secret", at, "`key` is no file that this server lets pipelines use");
             Some(fault.help("it lies below files in [secrets] of weir.toml, and no link leads out of there"))
         }
         fault => fault,

@@ -121,7 +121,11 @@ fn read_security(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Security>
 /// A complaint about a path shows it, so a key that stands in the text must not be taken for one.
 fn key_file(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<FilePath> {
     if field.text(reader)?.contains("-----BEGIN") {
-        let code = if reader.environment.secrets.is_some() { "weir::server::literal_secret" } else { "weir::config::invalid_value" };
+        let code = if reader.environment.secrets.is_some() {
+            "weir::server::literal_secret"
+        } else {
+            "weir::config::invalid_value"
+        };
         let fault = field.problem(code, "`key` is the path of a file in PEM, not the key itself");
         reader.error(fault.help("put the key into a file and write its path"), field.span());
         return None;

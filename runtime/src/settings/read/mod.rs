@@ -8,9 +8,9 @@ mod kafka_source;
 mod node;
 mod options;
 mod restart;
-mod server;
 #[cfg(test)]
 pub(super) mod seen;
+mod server;
 mod table;
 mod time;
 

@@ -74,8 +74,7 @@ fn path(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Option<PathBuf>> {
 
 fn address(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<String> {
     let text = field.string(reader)?;
-    let is_address =
-        text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    let is_address = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     if !is_address {
         let message = format!("\"{}\" is not an address", field.shown());
         field.report_invalid(reader, message, "write HOST:PORT, as in \"127.0.0.1:7171\"; port 0 takes a free one");
@@ -91,7 +90,11 @@ fn whole_seconds(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Duration>
     let time = field.duration(reader)?;
     let is_fit = time.subsec_nanos() == 0 && (Duration::from_secs(1)..=HOUR).contains(&time);
     if !is_fit {
-        field.report_invalid(reader, format!("`{}` of {} is out of bounds", field.key(), field.shown()), "1s to 1h, in whole seconds");
+        field.report_invalid(
+            reader,
+            format!("`{}` of {} is out of bounds", field.key(), field.shown()),
+            "1s to 1h, in whole seconds",
+        );
     }
     is_fit.then_some(time)
 }

@@ -75,7 +75,8 @@ impl Layer {
                 sections.push(entry(section, name_span.clone(), Tree::new(Some(span), Value::String(value))));
                 continue;
             };
-            let kind = keys.iter().find(|known| known.table == section && known.key == key).map_or("text", |it| it.kind);
+            let kind =
+                keys.iter().find(|known| known.table == section && known.key == key).map_or("text", |it| it.kind);
             let inner = entry(key, name_span.clone(), Tree::new(Some(span.clone()), typed(kind, value, &span)));
             match sections.iter_mut().find(|known| known.key == section).map(|known| &mut known.tree.value) {
                 Some(Value::Table(entries)) => entries.push(inner),

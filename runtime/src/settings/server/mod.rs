@@ -105,11 +105,7 @@ pub struct Loaded {
 
 /// Reads all layers; what is wrong in each comes back together. Without `file` it is `weir.toml` in the data folder that a
 /// variable or a flag names, where there is one. `variables` are those of the environment.
-pub fn load(
-    file: Option<&Path>,
-    variables: &[(String, String)],
-    flags: &[Flag],
-) -> Result<Loaded, Vec<Diagnostics>> {
+pub fn load(file: Option<&Path>, variables: &[(String, String)], flags: &[Flag]) -> Result<Loaded, Vec<Diagnostics>> {
     let keys = reference::server_keys();
     let over = [Layer::variables(variables, &keys), Layer::flags(flags, &keys)];
     let mut loaded = Loaded { server: Server::default(), file: None, said: BTreeMap::new() };
@@ -137,7 +133,8 @@ pub fn load(
 
 fn read_file(path: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Layer, Diagnostics> {
     let name = path.display().to_string();
-    let text = read_bounded(path).map_err(|e| unreadable(path, &name, &e, ("a file of settings", "weir serve --config weir.toml")))?;
+    let text = read_bounded(path)
+        .map_err(|e| unreadable(path, &name, &e, ("a file of settings", "weir serve --config weir.toml")))?;
     let environment = Environment { variable, file: Some(&read_reference), base: Some(folder(path)), secrets: None };
     Layer::file(path, &text, &environment)
 }
@@ -151,8 +148,7 @@ impl Loaded {
     /// Lays one over what is there.
     fn take(&mut self, layer: &Layer, variables: &[(String, String)]) -> Result<(), Diagnostics> {
         let lookup = |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let environment =
-            Environment { variable: &lookup, file: None, base: Some(layer.base()), secrets: None };
+        let environment = Environment { variable: &lookup, file: None, base: Some(layer.base()), secrets: None };
         let mut problems = Vec::new();
         read::server(layer.source().tree(), layer.source().text(), &environment, &mut problems, &mut self.server);
         self.said.extend(layer.said());

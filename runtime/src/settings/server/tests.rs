@@ -93,8 +93,13 @@ fn the_file_of_the_data_folder_is_read_where_no_other_is_named() {
 fn what_is_wrong_is_shown_where_it_stands_in_each_layer() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("weir.toml");
-    fs::write(&file, "[server]\nlissten = \"127.0.0.1:1\"\n[limits]\nconnections = 0\n[secrets]\nenv = [\"*\"]\n").unwrap();
-    let variables = [pair("WEIR__LIMITS__CONECTIONS", "9"), pair("WEIR__SERVER__SHUTDOWN_TIMEOUT", "soon"), pair("WEIR__SEVER__DATA", "x")];
+    fs::write(&file, "[server]\nlissten = \"127.0.0.1:1\"\n[limits]\nconnections = 0\n[secrets]\nenv = [\"*\"]\n")
+        .unwrap();
+    let variables = [
+        pair("WEIR__LIMITS__CONECTIONS", "9"),
+        pair("WEIR__SERVER__SHUTDOWN_TIMEOUT", "soon"),
+        pair("WEIR__SEVER__DATA", "x"),
+    ];
     let flags = [flag("--tls-cert", "server.tls_cert", "cert.pem")];
     let said = refused(Some(&file), &variables, &flags).replace(&file.display().to_string(), "weir.toml");
     insta::assert_snapshot!(said);
