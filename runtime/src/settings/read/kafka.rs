@@ -128,7 +128,8 @@ fn key_file(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<FilePath> {
         };
         let fault = field.problem(code, "`key` is the path of a file in PEM, not the key itself");
         reader.error(fault.help("put the key into a file and write its path"), field.span());
-        return None;
+        // In its place, so that `cert` is not also alone.
+        return Some(FilePath { written: String::new(), resolved: Default::default() });
     }
     field.path_value(reader)
 }
