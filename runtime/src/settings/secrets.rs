@@ -128,12 +128,15 @@ fn visit(tree: &Tree, path: &str, faults: &mut Vec<Fault>) {
                 visit(&entry.tree, &path, faults);
             }
         }
-        Value::String(text) if is_place(path) && !path.ends_with(".security.username") => {
-            if !text.is_empty() && !tree.written.as_deref().is_some_and(is_reference) {
-                let message = format!("`{path}` is a secret, and a server keeps none in a pipeline");
-                let fault = Fault::error("weir::server::literal_secret", path, message);
-                faults.push(fault.help("refer to it and to nothing else: \"${env:NAME}\" or \"${file:PATH}\""));
-            }
+        Value::String(text)
+            if is_place(path)
+                && (path.starts_with("nodes.") || path.ends_with(".security.password"))
+                && !text.is_empty()
+                && !tree.written.as_deref().is_some_and(is_reference) =>
+        {
+            let message = format!("`{path}` is a secret, and a server keeps none in a pipeline");
+            let fault = Fault::error("weir::server::literal_secret", path, message);
+            faults.push(fault.help("refer to it and to nothing else: \"${env:NAME}\" or \"${file:PATH}\""));
         }
         _ => {}
     }
