@@ -34,8 +34,12 @@ impl Manager {
         let name = &self.get(name)?.name;
         let text = with_operator(&before, name, node, operator)?;
         // What its other names meant stays; this one is looked up anew.
-        let pins: BTreeMap<String, Pin> =
-            before.operators.iter().filter(|(written, _)| *written != operator).map(|(w, pin)| (w.clone(), pin.clone())).collect();
+        let pins: BTreeMap<String, Pin> = before
+            .operators
+            .iter()
+            .filter(|(written, _)| *written != operator)
+            .map(|(w, pin)| (w.clone(), pin.clone()))
+            .collect();
         let accepted = check(self.ground(), name, before.language, &text, &pins)?;
         // Of two at once, the second sees what the first has made of it.
         let condition = if condition == Condition::None { Condition::Revision(before.number) } else { condition };
