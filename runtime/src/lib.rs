@@ -1,6 +1,6 @@
 //! Everything of weir that touches the world. Imports point one way: `storage` ← `state`, `connector` ← `guest` ←
-//! `dataflow` ← `pipeline` ← `api` ← `cli`; `access` stands beside them, `settings`, `clock`, `crash`, `durable`, `hex` and `lock` stand below all
-//! of them. `tests/it/tidy.rs` checks it.
+//! `dataflow` ← `pipeline` ← `api` ← `cli`; `access` stands beside them, `settings`, `journal`, `clock`, `crash`, `durable`, `hex` and `lock` stand
+//! below all of them. `tests/it/tidy.rs` checks it.
 
 pub mod access;
 pub mod api;
@@ -12,6 +12,7 @@ pub mod dataflow;
 pub mod durable;
 pub mod guest;
 pub mod hex;
+pub mod journal;
 pub mod lock;
 pub mod pipeline;
 pub mod registry;

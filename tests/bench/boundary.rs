@@ -126,6 +126,7 @@ impl Subtask {
         let timers_id = specs.len() as u16 + 1;
         let name = |name: &str| Name::new(name).unwrap();
         let settings = Settings {
+            logs: Default::default(),
             pipeline: name("bench"),
             node: name("node"),
             subtask: weir::guest::Subtask::ONLY,

@@ -28,6 +28,7 @@ mod restart;
 mod retained;
 mod savepoint;
 mod secrets;
+mod seeing;
 mod serve;
 mod serve_again;
 mod server_commands;

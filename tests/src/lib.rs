@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails its test by panicking")]
 
 pub mod draft;
+pub mod events;
 pub mod http;
 pub mod ip_count;
 pub mod kafka;

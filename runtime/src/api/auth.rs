@@ -106,7 +106,9 @@ impl Guard {
     fn caller(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Option<(String, Quota)>, Problem> {
         let path = uri.path();
         let is_open = OPEN.contains(&path) || path == VIEWER || path.starts_with("/docs/");
-        if (is_open || self.is_reading_open) && method.is_safe() {
+        // Whoever reaches this machine over the network sees no record without a token.
+        let is_reading_open = self.is_reading_open && (self.is_loopback || !shows_records(path));
+        if (is_open || is_reading_open) && method.is_safe() {
             return Ok(None);
         }
         let presented = text(headers, &header::AUTHORIZATION).and_then(|value| value.split_once(' '));
@@ -147,6 +149,12 @@ impl Guard {
     }
 }
 
+/// Answers that hold content of records, or what operators write about it.
+fn shows_records(path: &str) -> bool {
+    path.starts_with("/api/")
+        && ["/logs", "/problems", "/status"].iter().any(|end| path.trim_end_matches('/').ends_with(end))
+}
+
 fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
@@ -173,6 +181,16 @@ mod tests {
             ["evil.example", "evil.example:7171", "", "127.0.0.1.evil.example", "localhost.evil.example", "[evil"]
         {
             assert!(!is_local(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn what_holds_content_of_records_is_known() {
+        for shows in ["logs", "problems", "nodes/count/status", "problems/"] {
+            assert!(shows_records(&format!("/api/v1/pipelines/p/{shows}")), "{shows}");
+        }
+        for plain in ["/api/v1/pipelines/p", "/api/v1/pipelines/p/events", "/metrics", "/readyz"] {
+            assert!(!shows_records(plain), "{plain}");
         }
     }
 

@@ -163,7 +163,7 @@ pub(super) async fn make(State(watched): State<Watched>, path: Name, request: Re
     let name = body::path(path)?;
     let Asked { kind, to, detach } = body::options(request).await?;
     let wish = match (kind, to) {
-        (Kind::Savepoint, to) => Wish::Savepoint { to },
+        (Kind::Savepoint, to) => Wish::Savepoint { to: watched.place(to)? },
         (Kind::Checkpoint, None) => Wish::Checkpoint,
         (Kind::Checkpoint, Some(_)) => {
             return Err(Problem::new(

@@ -20,8 +20,9 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
+use super::stream::Serving;
 use super::tls::Tls;
 
 /// For the whole head of a request, and so also for the pause between two on one connection.
@@ -47,6 +48,8 @@ impl Default for Terms {
 pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Terms, mut end: watch::Receiver<bool>) {
     let Terms { connections_max, tls } = terms;
     let slots = Arc::new(Semaphore::new(connections_max as usize));
+    // Half of the connections are left for what is no stream.
+    let streams = Arc::new(Semaphore::new((connections_max / 2).max(1) as usize));
     let follows = tls.clone().map(|tls| tokio::spawn(tls.follow()));
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         // Accepting tries again by itself after a failure, for want of file descriptors for example.
@@ -55,7 +58,10 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Te
             () = over(&mut end) => break,
         };
         let (from, routes) = ((&from as &dyn Any).downcast_ref::<SocketAddr>().copied(), routes.clone());
+        let hang_up = Arc::new(Notify::new());
+        let serving = Serving { end: end.clone(), streams: Arc::clone(&streams), hang_up: Arc::clone(&hang_up) };
         let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(serving.clone());
             if let Some(from) = from {
                 request.extensions_mut().insert(ConnectInfo(from));
             }
@@ -64,14 +70,14 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Te
         let (mut end, tls) = (end.clone(), tls.clone());
         tokio::spawn(async move {
             match tls {
-                None => converse(stream, service, end).await,
+                None => converse(stream, service, end, &hang_up).await,
                 Some(tls) => {
                     let secured = tokio::select! {
                         secured = tls.accept(stream) => secured,
                         () = over(&mut end) => Err(io::Error::other("the server stops")),
                     };
                     match secured {
-                        Ok(stream) => converse(stream, service, end).await,
+                        Ok(stream) => converse(stream, service, end, &hang_up).await,
                         Err(e) => tracing::debug!(?from, "no TLS: {e}"),
                     }
                 }
@@ -84,8 +90,8 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Te
     let _ = tokio::time::timeout(LAST_ANSWERS_MAX, slots.acquire_many(connections_max)).await;
 }
 
-/// HTTP on one connection, until it or the serving ends.
-async fn converse<I, S>(stream: I, service: S, mut end: watch::Receiver<bool>)
+/// HTTP on one connection, until it or the serving ends, or a stream on it hangs up.
+async fn converse<I, S>(stream: I, service: S, mut end: watch::Receiver<bool>, hang_up: &Notify)
 where
     I: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response, Error: Into<Box<dyn Error + Send + Sync>>>,
@@ -96,9 +102,13 @@ where
     // How a client ends its connection is its own affair.
     tokio::select! {
         _ = connection.as_mut() => {}
+        () = hang_up.notified() => {}
         () = over(&mut end) => {
             connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            tokio::select! {
+                _ = connection => {}
+                () = hang_up.notified() => {}
+            }
         }
     }
 }

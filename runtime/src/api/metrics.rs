@@ -112,6 +112,9 @@ families! {
     state_bytes: Gauge None, "Bytes of a node's working set";
     state_evicted: Counter None, "Keys that left a node's working set for the disk";
     state_missed: Counter None, "Keys that were looked up on disk";
+    guest_memory_bytes: Gauge None, "Linear memory of a node's guest";
+    guest_log_lines: Counter None, "Log lines of a node's guests that were kept";
+    guest_log_lines_dropped: Counter None, "Log lines of a node's guests that came too fast";
     timers_pending: Gauge None, "Timers that wait";
     watermark_lag: Gauge Some(Unit::Seconds), "Wall clock less the node's watermark";
     checkpoints: Counter None, "Checkpoints by outcome";
@@ -168,6 +171,9 @@ fn collect_node(families: &mut Families, of: &dyn Fn(Labels) -> Labels, node: &N
         plain(&mut families.state_evicted, node.state_evicted.get() as f64);
         plain(&mut families.state_missed, node.state_missed.get() as f64);
         plain(&mut families.timers_pending, node.timers.get() as f64);
+        plain(&mut families.guest_memory_bytes, node.guest_memory.get() as f64);
+        plain(&mut families.guest_log_lines, node.logs.written() as f64);
+        plain(&mut families.guest_log_lines_dropped, node.logs.dropped() as f64);
         for reason in Reason::ALL {
             families
                 .guest_traps

@@ -9,8 +9,11 @@ mod checkpoints;
 mod codes;
 mod connections;
 mod drain;
+mod events;
 mod later;
+mod logs;
 pub mod metrics;
+mod nodes;
 mod openapi;
 mod operations;
 mod operators;
@@ -19,6 +22,7 @@ mod pipelines;
 mod plan;
 pub mod probes;
 mod problem;
+mod problems;
 mod rate;
 mod refusals;
 mod request_id;
@@ -26,6 +30,7 @@ mod revisions;
 mod server;
 pub mod shown;
 mod socket;
+mod stream;
 mod tls;
 mod tokens;
 mod watched;
@@ -80,7 +85,11 @@ fn routes(watched: Watched) -> Router {
     let is_server = matches!(watched, Watched::All(_));
     probes::routes(watched.clone())
         .merge(pipelines::routes(watched.clone()))
-        .merge(checkpoints::routes(watched))
+        .merge(checkpoints::routes(watched.clone()))
+        .merge(events::routes(watched.clone()))
+        .merge(logs::routes(watched.clone()))
+        .merge(problems::routes(watched.clone()))
+        .merge(nodes::routes(watched))
         .fallback(|request: Request| async move {
             Problem::new(Code::NoRoute, format!("there is no {}: the API is below /api/v1", request.uri().path()))
         })

@@ -10,7 +10,10 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::auth::{VIEWER, needed};
-use super::{actions, checkpoints, later, operations, operators, pipelines, probes, problem, revisions, tokens};
+use super::{
+    actions, checkpoints, events, later, logs, nodes, operations, operators, pipelines, probes, problem, problems,
+    revisions, tokens,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +24,7 @@ use super::{actions, checkpoints, later, operations, operators, pipelines, probe
         actions::stop, actions::cancel, actions::pause, actions::resume, actions::restart, actions::upgrade, actions::rollback,
         revisions::list, revisions::one, revisions::graph,
         checkpoints::list, checkpoints::history, checkpoints::one, checkpoints::manifest, checkpoints::remove, checkpoints::make,
+        events::events, logs::logs, problems::problems, problems::restarts, nodes::status,
         operations::list, operations::one,
         tokens::list, tokens::make, tokens::delete, tokens::audit,
         later::tap, later::state, later::scan, later::profile,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Code, Problem};
+use crate::journal::Ring;
 
 /// On one page.
 const ITEMS_MAX: usize = 100;
@@ -32,7 +33,7 @@ pub(super) struct Page<T> {
 
 impl Paging {
     /// For a list that is numbered from 1 and read from a file: behind which number, and how many.
-    pub(super) fn after_number(&self) -> Result<(u64, usize), Problem> {
+    pub(super) fn by_number(&self) -> Result<(u64, usize), Problem> {
         let bad =
             |text: &String| Problem::new(Code::BadRequest, format!("cursor={text}: it is no `next` of this list"));
         let after = self
@@ -41,6 +42,19 @@ impl Paging {
             .filter(|cursor| !cursor.is_empty())
             .map_or(Ok(0), |text| text.parse().map_err(|_| bad(text)))?;
         Ok((after, self.limit()?))
+    }
+
+    /// A page of a ring: the cursor is the id behind which it begins.
+    pub(super) fn of_ring<T, U>(
+        &self,
+        ring: &Ring<T>,
+        is_wanted: impl Fn(&T) -> bool,
+        show: impl Fn(u64, &T) -> U,
+    ) -> Result<Page<U>, Problem> {
+        let (after, limit) = self.by_number()?;
+        let read = ring.after(self.cursor.as_ref().map(|_| after), limit, is_wanted);
+        let items = read.items.iter().map(|(id, item)| show(*id, item)).collect();
+        Ok(Page { items, next: read.has_more.then(|| read.to.to_string()) })
     }
 
     /// A first page of this length.

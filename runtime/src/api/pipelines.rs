@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::actions::act;
 use super::auth::By;
 use super::body;
+use super::events::millis;
 use super::page::{Page, Paging};
 use super::plan::Planned;
 use super::problem::{Code, Problem, blocking};
@@ -46,6 +47,25 @@ pub(super) struct Pipeline {
     restarts: u64,
     /// Why it does not run, where nobody stopped it.
     problem: Option<String>,
+    /// What it does at this moment, where it runs.
+    live: Option<Live>,
+}
+
+/// A running pipeline in a line. Rates and shares are those of the last 10 s or so.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Live {
+    /// Read by its sources.
+    records_in_per_second: f64,
+    /// Taken by its sinks.
+    records_out_per_second: f64,
+    /// Between its sources' positions and the end of what exists.
+    lag_records: u64,
+    /// Wall clock less the least watermark.
+    watermark_lag_seconds: Option<f64>,
+    /// The share of its time that the busiest subtask works.
+    busy: f64,
+    /// What everything waits for, if there is such a thing: `count (busy 97 %)`.
+    bottleneck: Option<String>,
 }
 
 /// The newest committed checkpoint.
@@ -54,6 +74,11 @@ pub(super) struct LastCheckpoint {
     epoch: u64,
     /// RFC 3339.
     completed_at: String,
+    age_seconds: f64,
+    /// From its barrier to the commit; 0 for one of an earlier process.
+    duration_ms: f64,
+    /// Written for it.
+    bytes: u64,
 }
 
 impl From<&View> for Pipeline {
@@ -63,10 +88,23 @@ impl From<&View> for Pipeline {
             name: view.name.to_string(),
             state: view.state.as_str(),
             revision: view.revision,
-            last_checkpoint: checkpoint
-                .map(|last| LastCheckpoint { epoch: last.epoch.0, completed_at: clock::rfc3339(last.completed_at) }),
+            last_checkpoint: checkpoint.map(|last| LastCheckpoint {
+                epoch: last.epoch.0,
+                completed_at: clock::rfc3339(last.completed_at),
+                age_seconds: (clock::now_millis() - last.completed_at).max(0) as f64 / 1000.0,
+                duration_ms: millis(last.duration),
+                bytes: last.bytes,
+            }),
             restarts: view.restarts,
             problem: view.problem.clone(),
+            live: view.pulse.as_ref().map(|pulse| Live {
+                records_in_per_second: pulse.records_in,
+                records_out_per_second: pulse.records_out,
+                lag_records: pulse.lag,
+                watermark_lag_seconds: pulse.watermark_lag.map(|lag| lag as f64 / 1000.0),
+                busy: pulse.busy,
+                bottleneck: pulse.bottleneck.clone(),
+            }),
         }
     }
 }

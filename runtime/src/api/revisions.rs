@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::body;
 use super::page::{Page, Paging};
 use super::problem::{Code, Problem, blocking};
 use super::refusals::{Always, Named};
+use super::{body, nodes};
 use crate::clock::rfc3339;
 use crate::pipeline::{self, Cause, Language, Manager};
 
@@ -117,12 +117,24 @@ pub(super) async fn one(
 
 /// Look at a pipeline's graph
 ///
-/// Nodes with their subtasks, chains, and how records are spread between them: as `weir graph --format json` prints it.
+/// Nodes with their subtasks, chains, and how records are spread between them: as `weir graph --format json` prints it. Where the
+/// pipeline runs each node has `live`, the `total` of its status, and the graph has the `bottleneck`.
 #[utoipa::path(get, path = "/api/v1/pipelines/{name}/graph", operation_id = "getGraph", tag = "pipelines",
     params(("name" = String, Path, description = "The pipeline")),
     responses((status = 200, body = Object), Always, Named))]
 pub(super) async fn graph(State(manager): State<Manager>, path: Name) -> Result<Response, Problem> {
     let name = body::path(path)?;
-    let graph = blocking(move || manager.graph(&name)).await?;
+    let graph = blocking(move || {
+        let mut graph = json!(manager.graph(&name)?);
+        let handle = manager.handles().into_iter().find(|(known, _)| known.as_str() == name);
+        if let Some(live) = handle.map(|(_, handle)| handle.status.live()) {
+            for node in graph["nodes"].as_array_mut().into_iter().flatten() {
+                node["live"] = nodes::in_a_graph(&live, node["name"].as_str().unwrap_or_default());
+            }
+            graph["bottleneck"] = json!(live.bottleneck);
+        }
+        Ok::<_, Problem>(graph)
+    })
+    .await?;
     Ok(body::json(&graph))
 }

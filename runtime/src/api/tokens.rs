@@ -188,7 +188,7 @@ pub(super) struct AuditLine {
 pub(super) async fn audit(State(access): State<Access>, asked: Asked) -> Result<Response, Problem> {
     let paging = body::query(asked)?;
     let read = blocking(move || {
-        let (after, limit) = paging.after_number()?;
+        let (after, limit) = paging.by_number()?;
         let lines = access.audit.read(after, limit + 1).map_err(|e| Problem::io(&e, e.to_string()))?;
         Paging::of_length(limit).cut(lines.into_iter().map(shown), |line| (line.seq - 1).to_string())
     });

@@ -1,9 +1,13 @@
 //! The pipelines behind the routes: the one of a `weir run`, or all of a server. What is the same for both is asked here.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use weir_core::ids::Name;
 
 use super::problem::{Code, Problem};
 use crate::access::Actor;
+use crate::journal::Journal;
 use crate::pipeline::checkpoints::{self, Checkpoints};
 use crate::pipeline::removal::{Stays, remove_at_rest};
 use crate::pipeline::snapshot_store::parse_id;
@@ -18,7 +22,7 @@ pub struct Running {
     /// The door to it.
     pub handle: Handle,
     /// Its state folder.
-    pub state: std::path::PathBuf,
+    pub state: PathBuf,
 }
 
 /// Whose routes these are.
@@ -47,7 +51,7 @@ pub(super) struct Stop {
     pub(super) savepoint: bool,
     /// Where to, if so.
     #[schema(value_type = Option<String>)]
-    pub(super) to: Option<std::path::PathBuf>,
+    pub(super) to: Option<PathBuf>,
     /// The watermark goes to the end of time first.
     pub(super) drain: bool,
     /// Answer when it has ended.
@@ -66,6 +70,14 @@ impl Watched {
         match self {
             Watched::One(running) => Ok(view(running.is(name)?)),
             Watched::All(manager) => Ok(manager.get(name)?),
+        }
+    }
+
+    /// What is kept of a pipeline for those who look, also where it does not run.
+    pub(super) fn journal(&self, name: &str) -> Result<Arc<Journal>, Problem> {
+        match self {
+            Watched::One(running) => Ok(Arc::clone(running.is(name)?.handle.status.journal())),
+            Watched::All(manager) => Ok(manager.journal(name)?),
         }
     }
 
@@ -127,6 +139,23 @@ impl Watched {
         result.map_err(stays)
     }
 
+    /// Where a request wants a savepoint to be, if that is a place for one.
+    pub(super) fn place(&self, to: Option<PathBuf>) -> Result<Option<PathBuf>, Problem> {
+        let refusal = to.as_ref().and_then(|to| match self {
+            _ if !to.is_absolute() => {
+                Some("is relative, and over HTTP there is no folder that it could be relative to")
+            }
+            Watched::All(manager) if manager.is_own(to) => {
+                Some("lies in the server's data folder: leave `to` out, and it lies there")
+            }
+            _ => None,
+        });
+        match (refusal, &to) {
+            (Some(why), Some(to)) => Err(Problem::new(Code::BadRequest, format!("`to`: {} {why}", to.display()))),
+            _ => Ok(to),
+        }
+    }
+
     /// Waits until it is committed, and a savepoint is copied.
     pub(super) fn commit(&self, name: &str, wish: Wish) -> Result<Done, Problem> {
         answered(self.handle(name)?.ask(wish).recv().ok())
@@ -139,12 +168,12 @@ impl Watched {
         stop: Stop,
         by: &Actor,
     ) -> Result<(View, Option<String>, Option<Done>), Problem> {
-        let mut done = None;
+        let (to, mut done) = (self.place(stop.to)?, None);
         if stop.savepoint {
             let handle = self.handle(name)?;
             let answer = match stop.drain {
-                true => handle.drain_with_savepoint(stop.to),
-                false => handle.ask(Wish::StopWithSavepoint { to: stop.to }),
+                true => handle.drain_with_savepoint(to),
+                false => handle.ask(Wish::StopWithSavepoint { to }),
             };
             done = Some(answered(answer.recv().ok())?);
         } else if stop.drain {
@@ -232,14 +261,7 @@ impl Running {
 }
 
 fn view(running: &Running) -> View {
-    running.handle.status.read(|facts| View {
-        name: running.name.clone(),
-        state: facts.state,
-        revision: 1,
-        last_checkpoint: facts.last_checkpoint.clone(),
-        restarts: facts.restarts,
-        problem: facts.problem.clone(),
-    })
+    running.handle.view(running.name.clone(), 1)
 }
 
 fn not_running(name: &str, state: State) -> Problem {

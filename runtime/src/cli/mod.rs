@@ -26,16 +26,20 @@ mod exit;
 mod graph;
 mod inspect;
 mod load;
+mod logs;
 mod op;
 mod pipeline;
+mod problems;
 mod remote;
 mod run;
 mod schema;
 mod serve;
 mod settings;
+mod sse;
 mod status_line;
 mod stop;
 mod target;
+mod top;
 mod transport;
 mod txn;
 
@@ -109,6 +113,12 @@ enum Command {
     /// Pipelines of a server: apply, list, show, stop, pause, resume, restart, cancel, rm
     #[command(subcommand)]
     Pipeline(pipeline::Command),
+    /// Show all pipelines of a server, every second
+    Top(top::Arguments),
+    /// Read what the operators of a pipeline log
+    Logs(logs::Arguments),
+    /// Show what goes wrong in a pipeline, grouped, and which attempts failed
+    Problems(problems::Arguments),
     /// Checkpoints of a pipeline: list, show, verify, trigger
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
@@ -143,6 +153,9 @@ pub fn main(arguments: Arguments) -> Exit {
         Command::Savepoint(arguments) => stop::savepoint(&arguments),
         Command::Op(command) => op::run(&command),
         Command::Pipeline(command) => pipeline::run(&command),
+        Command::Top(arguments) => top::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
+        Command::Problems(arguments) => problems::run(&arguments),
         Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Demo(command) => demo::run(&command),
         Command::Txn(command) => txn::run(&command),

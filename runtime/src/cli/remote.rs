@@ -177,8 +177,13 @@ pub(super) fn absolute(to: Option<&Path>) -> Result<Option<PathBuf>, Exit> {
     }
 }
 
-/// Rows under headings, each column as wide as its widest cell.
+/// Prints rows under headings.
 pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
+    print!("{}", columns(headings, rows));
+}
+
+/// Rows under headings, each column as wide as its widest cell.
+pub(super) fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([headings[column].len()]).max().unwrap_or_default()
@@ -186,12 +191,10 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let line = |cells: &[&str]| {
         let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
+        format!("{}\n", padded.join("  ").trim_end())
     };
-    line(headings);
-    for row in rows {
-        line(&row.iter().map(String::as_str).collect::<Vec<_>>());
-    }
+    let rows = rows.iter().map(|row| line(&row.iter().map(String::as_str).collect::<Vec<_>>()));
+    std::iter::once(line(headings)).chain(rows).collect()
 }
 
 /// What a person reads where there is nothing.

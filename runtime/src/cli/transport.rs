@@ -94,15 +94,19 @@ impl Peer {
         })
     }
 
-    #[allow(dead_code, reason = "for the streams of events and logs")]
-    /// Sends a request and hands the answer's body on as it comes, until it ends or `take` says false. The body of a refusal
-    /// comes back whole.
+    /// Sends a request and hands the answer's body on as it comes, until it ends, breaks off, or `take` says false. The body of
+    /// a refusal comes back whole.
     pub(super) fn follow(&self, asked: Asked<'_>, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<Answer> {
         runtime()?.block_on(async {
             let (head, mut body) = self.begin(asked).await?.into_parts();
             let mut rest = Vec::new();
             while let Some(frame) = body.frame().await {
-                let Ok(piece) = frame.map_err(io::Error::other)?.into_data() else { continue };
+                let frame = match frame {
+                    Ok(frame) => frame,
+                    Err(_) if head.status.is_success() => break,
+                    Err(e) => return Err(io::Error::other(e)),
+                };
+                let Ok(piece) = frame.into_data() else { continue };
                 if !head.status.is_success() {
                     rest.extend_from_slice(&piece);
                 } else if !take(&piece) {

@@ -74,26 +74,12 @@ pub enum OnError {
     Skip,
 }
 
-/// A bad record, with all that finds it again.
-pub(super) fn record_error(
-    (role, node): (&'static str, &Name),
-    batch: &Batch,
-    slot: usize,
-    key: Option<&[u8]>,
-    source: Option<&str>,
-    what: &str,
-) -> Error {
-    let origin = match (batch.origin(slot), source) {
+/// Where a record came from, as far as that is known.
+pub(super) fn origin_of(batch: &Batch, slot: usize, source: Option<&str>) -> String {
+    match (batch.origin(slot), source) {
         (Some((partition, offset)), Some(source)) => format!("{source}/{partition}@{offset}"),
         (Some((partition, offset)), None) => format!("{partition}@{offset}"),
         (None, _) => format!("with time {}", batch.times.get(slot).copied().unwrap_or_default()),
-    };
-    Error::Record {
-        role,
-        node: node.clone(),
-        what: what.to_owned(),
-        origin,
-        key: show_key(key.or_else(|| batch.keys.get(slot))),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use weir_core::ids::Name;
 
 use crate::guest::Measured;
+use crate::journal::LogCounts;
 
 /// A counter or gauge.
 #[derive(Debug, Default)]
@@ -83,12 +84,18 @@ pub struct NodeMetrics {
     pub state_missed: Value,
     /// Timers that wait.
     pub timers: Value,
+    /// Bytes of the guest's linear memory.
+    pub guest_memory: Value,
     /// Nanoseconds of the shard, by what they were for this node. Together they are the time that the shard has run.
     pub time: NodeTime,
     /// Records behind the end of what exists, for sources.
     pub lag: Value,
     /// What its operator counts by itself.
     pub measured: Arc<[Measured]>,
+    /// What its operator logs.
+    pub logs: Arc<LogCounts>,
+    /// The chain that it belongs to, by number.
+    pub chain: usize,
     watermark: AtomicI64,
 }
 
@@ -118,11 +125,20 @@ impl NodeMetrics {
             state_evicted: Value::default(),
             state_missed: Value::default(),
             timers: Value::default(),
+            guest_memory: Value::default(),
             time: NodeTime::default(),
             lag: Value::default(),
             measured,
+            logs: Arc::default(),
+            chain: 0,
             watermark: AtomicI64::new(i64::MIN),
         }
+    }
+
+    /// The same, as a part of this chain.
+    #[must_use]
+    pub fn in_chain(self, chain: usize) -> NodeMetrics {
+        NodeMetrics { chain, ..self }
     }
 
     /// The node's watermark, milliseconds; the least value before the first.

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use weir_core::ids::{Epoch, Name};
 use weir_core::record::Batch;
 
-use super::error::{Error, OnError, record_error};
+use super::error::Error;
 use super::gate::{BarrierMode, Event, Flow, Gate, Waiting};
 use super::metrics::NodeMetrics;
+use super::policy::{Fault, Policy, Slot};
 use crate::connector::{self, Cut, Sink};
 
 /// A sink node at run time.
 pub struct SinkNode {
     name: Name,
     sink: Box<dyn Sink>,
-    on_error: OnError,
+    policy: Policy,
     gate: Gate,
     metrics: Arc<NodeMetrics>,
     /// Rows that the writer had no room for, in order. The shard reads no source while there are any.
@@ -34,12 +35,12 @@ impl SinkNode {
         sink: Box<dyn Sink>,
         channels: usize,
         barriers: BarrierMode,
-        on_error: OnError,
+        policy: Policy,
         metrics: Arc<NodeMetrics>,
     ) -> SinkNode {
         let gate = Gate::new(channels, barriers, i64::MIN);
         let (pending, released) = (Batch::default(), Epoch::default());
-        SinkNode { name, sink, on_error, gate, metrics, pending, taken: 0, cut: None, released }
+        SinkNode { name, sink, policy, gate, metrics, pending, taken: 0, cut: None, released }
     }
 
     pub(super) fn metrics(&self) -> Arc<NodeMetrics> {
@@ -138,10 +139,9 @@ impl SinkNode {
                 Err(connector::Error::Record { slot, message }) => {
                     // The writer took what lies before the row.
                     self.metrics.records_out[0].add((slot - from) as u64);
-                    if self.on_error == OnError::Fail {
-                        return Err(record_error(("sink", &self.name), batch, slot, None, None, &message));
-                    }
-                    self.metrics.skipped.add(1);
+                    let at = ("sink", &self.name, &*self.metrics);
+                    let refused = Slot { batch, slot, key: None, source: &|| None };
+                    self.policy.refuse(at, &Fault::bad("not-written", &message), &refused)?;
                     from = slot + 1;
                 }
                 Err(source) => return Err(Error::Connector { node: self.name.clone(), source }),

@@ -12,11 +12,12 @@ use weir_core::key_group;
 use weir_core::record::Mark;
 use weir_core::watermark::Watermarks;
 
-use super::error::{Error, OnError, record_error};
+use super::error::Error;
 use super::gate::Flow;
 use super::metrics::NodeMetrics;
 use super::operator::Emit;
 use super::packet::{KeyExtraction, Packet};
+use super::policy::{Fault, Policy, Slot};
 use crate::clock;
 use crate::connector::{Polled, Source, SplitStatus};
 use crate::guest::Keyed;
@@ -34,7 +35,7 @@ pub struct SourceSettings {
     /// Pointers of the keys that nodes behind this source need.
     pub keys: Arc<[String]>,
     /// What happens to a record without time or key, or that is not JSON.
-    pub on_error: OnError,
+    pub policy: Policy,
     /// Key, value and headers together, bytes.
     pub record_max: usize,
 }
@@ -222,12 +223,10 @@ impl SourceNode {
                 part.extend_from(packet, from..*slot);
                 from = slot + 1;
                 fault += 1;
-                if self.settings.on_error == OnError::Fail {
-                    let source = self.settings_topic(&packet.batch, *slot);
-                    let at = ("source", &self.settings.node);
-                    return Err(record_error(at, &packet.batch, *slot, None, source.as_deref(), what));
-                }
-                self.metrics.skipped.add(1);
+                let at = ("source", &self.settings.node, &*self.metrics);
+                let source = || self.settings_topic(&packet.batch, *slot);
+                let slot = Slot { batch: &packet.batch, slot: *slot, key: None, source: &source };
+                self.settings.policy.refuse(at, &Fault::bad("bad-record", what), &slot)?;
             }
             part.extend_from(packet, from..end);
             from = end;
@@ -241,10 +240,12 @@ impl SourceNode {
     }
 
     fn settings_topic(&self, batch: &weir_core::record::Batch, slot: usize) -> Option<String> {
-        let split = batch.split(slot)?;
+        let (split, (partition, _)) = (batch.split(slot)?, batch.origin(slot)?);
         let status = self.reader.splits();
         let name = &status.get(split as usize)?.split;
-        Some(name.rsplit_once('/').map_or(name.as_str(), |(topic, _)| topic).to_owned()).filter(|name| !name.is_empty())
+        // A partition is called `topic/number`; a file's path has slashes of its own.
+        let topic = name.strip_suffix(&format!("/{partition}")).unwrap_or(name);
+        Some(topic.to_owned()).filter(|name| !name.is_empty())
     }
 
     fn send(&mut self, packet: &mut Packet, emit: &mut Emit<'_>) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use weir_core::watermark::{Settings, Watermarks};
 use super::gate::{Flow, Room};
 use super::operator::Emit;
 use super::source::{SourceNode, SourceSettings, Stepped};
-use super::{NodeKind, NodeMetrics, OnError};
+use super::{NodeKind, NodeMetrics, OnError, Policy};
 use crate::connector::{self, Polled, Source, SplitStatus};
 
 /// A reader whose splits appear and end while it runs.
@@ -81,7 +81,7 @@ fn source(reader: Scripted, largest: &[i64], sent: i64) -> SourceNode {
         node: node.clone(),
         event_time: None,
         keys: Arc::new([]),
-        on_error: OnError::Fail,
+        policy: Policy { on_error: OnError::Fail, journal: Default::default(), samples: Default::default() },
         record_max: 1,
     };
     let metrics = Arc::new(NodeMetrics::new(node, Some(2), NodeKind::Source, vec![String::new()], Arc::new([])));

@@ -10,7 +10,7 @@ use weir_core::ids::{Epoch, Name};
 use weir_core::record::{Batch, Mark};
 
 use super::gate::{Event, Flow, Gate, Waiting};
-use super::{BarrierMode, NodeKind, NodeMetrics, OnError, Packet, SinkNode};
+use super::{BarrierMode, NodeKind, NodeMetrics, OnError, Packet, Policy, SinkNode};
 use crate::connector::{Cut, Error, Sink};
 
 /// One of the two inputs of the node.
@@ -67,7 +67,7 @@ fn run(state: Taken, inputs: [&[Item]; 2], order: impl Iterator<Item = bool>) ->
     recorder.seen().taken = state;
     let name = Name::new("out").unwrap();
     let metrics = Arc::new(NodeMetrics::new(name.clone(), None, NodeKind::Sink, vec![String::new()], Arc::new([])));
-    let mut node = SinkNode::new(name, Box::new(recorder.clone()), 2, BarrierMode::Align, OnError::Fail, metrics);
+    let mut node = SinkNode::new(name, Box::new(recorder.clone()), 2, BarrierMode::Align, fail(), metrics);
     let mut left = inputs.map(|items| items.iter());
     for second in order {
         let input = usize::from(second);
@@ -152,7 +152,7 @@ fn told(mode: BarrierMode, tell: impl FnOnce(&mut SinkNode)) -> Vec<String> {
     let log = Log::default();
     let name = Name::new("out").unwrap();
     let metrics = Arc::new(NodeMetrics::new(name.clone(), None, NodeKind::Sink, vec![String::new()], Arc::new([])));
-    tell(&mut SinkNode::new(name, Box::new(log.clone()), 2, mode, OnError::Fail, metrics));
+    tell(&mut SinkNode::new(name, Box::new(log.clone()), 2, mode, fail(), metrics));
     std::mem::take(&mut *log.0.lock().unwrap())
 }
 
@@ -224,4 +224,8 @@ fn a_channel_that_ends_without_another_word_holds_no_watermark_back() {
     let Some((1, Waiting::Mark(mark))) = gate.next_free() else { panic!("the end comes behind them") };
     assert_eq!(gate.on_mark(1, mark).unwrap(), [Event::Ended]);
     assert!(gate.next_free().is_none());
+}
+
+fn fail() -> Policy {
+    Policy { on_error: OnError::Fail, journal: Arc::default(), samples: Default::default() }
 }

@@ -2,14 +2,18 @@
 //! the outputs here and the overlay in `KeyedState` count only when the call returned well.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use weir_core::ids::Name;
 use weir_core::record::{Batch, Column};
 
 use super::descriptor::Descriptor;
+use super::imports::clean;
 use super::limits::Limits;
 use super::measured::{Measured, Measuring};
 use super::wasi::{LastLines, Random};
+use crate::clock;
+use crate::journal::{self, Logger, hide};
 use crate::state::KeyedState;
 
 /// Bytes of output that one call may leave, all ports together.
@@ -96,6 +100,8 @@ pub struct Failure {
     pub code: String,
     /// What happened, with file and line where the guest panicked.
     pub message: String,
+    /// Functions of the guest on its stack when it trapped, innermost first.
+    pub backtrace: Vec<String>,
 }
 
 /// Which call runs: some imports are valid in some calls only.
@@ -141,6 +147,8 @@ pub(super) struct Context {
     pub(super) secrets: HashMap<String, String>,
     pub(super) node: Name,
     pub(super) measuring: Measuring,
+    /// Where its log lines are kept.
+    pub(super) logger: Logger,
 }
 
 impl Context {
@@ -173,8 +181,9 @@ impl Context {
             now: 0,
             config,
             secrets: HashMap::new(),
-            node,
             measuring: Measuring::new(Measured::of(&descriptor.metrics)),
+            logger: Logger::new(Arc::default(), node.clone(), 0, Arc::default()),
+            node,
         }
     }
 
@@ -221,6 +230,33 @@ impl Context {
     pub(super) fn describe() -> Context {
         let node = Name::new("describe").expect("a valid name");
         Context::new(node, &Descriptor::default(), KeyedState::new(Vec::new(), 0), String::new(), Limits::default())
+    }
+
+    /// A guest's text for messages: on one line, bounded, without its secrets.
+    pub(super) fn shown(&self, text: &str) -> String {
+        clean(&hide(text, &self.secrets()))
+    }
+
+    /// What no log and no message shows.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        self.secrets.values().map(String::as_str).collect()
+    }
+
+    /// Which records the running call is about, where they are of one split: what is known without a look at each.
+    pub(super) fn origin(&self) -> Option<String> {
+        let batch = self.slots().filter(|_| self.phase == Phase::Process)?;
+        let last = batch.len().checked_sub(1)?;
+        let ((partition, from), (_, to)) = (batch.origin(0)?, batch.origin(last)?);
+        match (batch.split(0) == batch.split(last), from == to) {
+            (true, true) => Some(format!("{partition}@{from}")),
+            (true, false) => Some(format!("{partition}@{from}..{to}")),
+            (false, _) => None,
+        }
+    }
+
+    /// What is to be said about log lines that were dropped, now and then. Asks for the time only where there were any.
+    pub(super) fn untold(&mut self) -> Option<journal::Line> {
+        self.logger.has_untold().then(|| self.logger.tell(clock::now(), clock::now_millis()))?
     }
 
     /// The keys as the guest sees them.

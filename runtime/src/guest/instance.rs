@@ -15,13 +15,14 @@ use super::bindings::{BatchIn, ColumnIn, ColumnOwned, Domain, DueIn, FailureKind
 use super::call::{Context, Failure, Output, Phase, Reason};
 use super::columns::Parts;
 use super::descriptor::Descriptor;
-use super::imports::clean;
+use super::imports::show;
 use super::limits::Limits;
 use super::measured::{Measured, Measuring};
 use super::operator::Operator;
 use super::store::{Answer, Data, Exports, Migrate, Migrated, START_FUEL, instantiate};
 use super::trap::trapped;
 use super::wasi::{self, Random};
+use crate::journal::{Journal, LogCounts, Logger};
 use crate::state::{DueTimers, KeyedState};
 
 /// Where an instance runs and what it may use.
@@ -41,6 +42,17 @@ pub struct Settings {
     pub limits: Limits,
     /// The metrics that the operator declares, where they are counted.
     pub measured: Arc<[Measured]>,
+    /// Where its log lines are kept.
+    pub logs: Logs,
+}
+
+/// Where log lines are kept, and counted: nobody's, unless somebody says.
+#[derive(Debug, Clone, Default)]
+pub struct Logs {
+    /// That of the pipeline.
+    pub journal: Arc<Journal>,
+    /// Those of the node.
+    pub counts: Arc<LogCounts>,
 }
 
 /// One of the subtasks of a node.
@@ -88,6 +100,8 @@ impl Instance {
         context.secrets = settings.secrets.clone();
         context.random = Random::new(settings.pipeline.as_str(), settings.node.as_str(), settings.subtask.index);
         context.measuring = Measuring::new(Arc::clone(&settings.measured));
+        let Logs { journal, counts } = settings.logs.clone();
+        context.logger = Logger::new(journal, settings.node.clone(), settings.subtask.index, counts);
         let (store, exports) =
             instantiate(operator, Box::new(context), settings.limits).map_err(|(_, failure)| failure)?;
         let wants = |column| (0..descriptor.inputs.len()).map(|i| descriptor.wants(i, column)).collect::<Vec<bool>>();
@@ -125,9 +139,9 @@ impl Instance {
         self.settings.limits.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0))
     }
 
-    /// Bytes of linear memory are not readable from outside; the node's limit stands for them.
-    pub fn limits(&self) -> Limits {
-        self.settings.limits
+    /// Bytes of its linear memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().memory.used
     }
 
     /// Processes a batch. It comes back as it was, whatever the guest did.
@@ -233,7 +247,10 @@ impl Instance {
         };
         match wrong {
             None => Ok(migrated),
-            Some(message) => Err(Failure { reason: Reason::Failed, slot: None, code: "migrate".to_owned(), message }),
+            Some(message) => {
+                let code = "migrate".to_owned();
+                Err(Failure { reason: Reason::Failed, slot: None, code, message, backtrace: Vec::new() })
+            }
         }
     }
 
@@ -274,6 +291,9 @@ impl Instance {
         self.store.set_fuel(fuel).expect("the engine consumes fuel");
         self.store.data_mut().memory.denied = false;
         let context = self.context();
+        if let Some(line) = context.untold() {
+            show(&line);
+        }
         context.begin(phase);
         context.output.clear();
         context.watermark = watermark;
@@ -295,8 +315,9 @@ impl Instance {
             Ok((Err(failure),)) => Failure {
                 reason: if failure.kind == FailureKind::Retry { Reason::Retry } else { Reason::Failed },
                 slot: failure.slot,
-                code: clean(&failure.code),
-                message: clean(&failure.message),
+                code: context.shown(&failure.code),
+                message: context.shown(&failure.message),
+                backtrace: Vec::new(),
             },
             Err(error) => {
                 let failure = trapped(context, denied, &error);

@@ -43,18 +43,24 @@ pub(super) fn time_of(fuel: u64) -> Duration {
 pub(super) struct MemoryLimit {
     bytes: usize,
     pub(super) denied: bool,
+    /// Bytes of all linear memories, as far as they have grown.
+    pub(super) used: usize,
 }
 
 impl MemoryLimit {
     pub(super) fn new(bytes: usize) -> MemoryLimit {
-        MemoryLimit { bytes, denied: false }
+        MemoryLimit { bytes, denied: false, used: 0 }
     }
 }
 
 impl wasmtime::ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        self.denied |= desired > self.bytes;
-        Ok(desired <= self.bytes)
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.bytes {
+            self.denied = true;
+            return Ok(false);
+        }
+        self.used += desired.saturating_sub(current);
+        Ok(true)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {

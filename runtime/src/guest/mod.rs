@@ -27,7 +27,7 @@ pub use compile::{CompileLimits, Compiler, compile_child};
 pub use descriptor::{Descriptor, InputDecl, MetricDecl, OutputDecl, StateDecl};
 pub use engine::Engine;
 pub use inspection::Inspection;
-pub use instance::{Instance, Keyed, Settings, Subtask};
+pub use instance::{Instance, Keyed, Logs, Settings, Subtask};
 pub use limits::Limits;
 pub use measured::{Kind as MetricKind, Measured};
 pub use operator::Operator;

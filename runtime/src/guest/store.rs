@@ -120,6 +120,7 @@ pub(super) fn call_once<R: Lift + 'static>(
                 slot: None,
                 code: "trap".into(),
                 message: clean(&format!("{error:#}")),
+                backtrace: Vec::new(),
             },
         }
     })

@@ -5,8 +5,9 @@ use wasmtime::{Trap, WasmBacktrace};
 use super::call::{Context, Failure, Reason};
 use super::imports::clean;
 
-/// Frames that a message shows, innermost first.
+/// Frames that a message shows, innermost first; and those that are kept beside it.
 const FRAMES: usize = 3;
+const BACKTRACE_MAX: usize = 16;
 /// Characters of one name.
 const NAME_MAX: usize = 160;
 
@@ -33,19 +34,24 @@ pub(super) fn trapped(context: &Context, denied: bool, error: &wasmtime::Error) 
         Some(words) if reason == Reason::Trapped => words,
         _ => clean(&format!("{message}{}{}", place(error), context.stderr)),
     };
-    Failure { reason, slot, code: code.to_owned(), message }
+    Failure { reason, slot, code: code.to_owned(), message, backtrace: frames(error, BACKTRACE_MAX) }
 }
 
 /// Where it happened: the innermost functions, as their author wrote them.
 fn place(error: &wasmtime::Error) -> String {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
-    let names = backtrace.frames().iter().filter_map(|frame| frame.func_name()).take(FRAMES);
-    let shown: Vec<String> = names.map(|name| format!("`{}`", demangled(name))).collect();
+    let shown: Vec<String> = frames(error, FRAMES).iter().map(|name| format!("`{name}`")).collect();
     match shown.split_first() {
         Some((first, [])) => format!(" in {first}"),
         Some((first, callers)) => format!(" in {first}, called by {}", callers.join(", ")),
         None => String::new(),
     }
+}
+
+/// The guest's functions on the stack, innermost first.
+fn frames(error: &wasmtime::Error, max: usize) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let names = backtrace.frames().iter().filter_map(|frame| frame.func_name()).take(max);
+    names.map(|name| clean(&demangled(name))).collect()
 }
 
 /// Rust's mangled names without their hash; others as they are. The guest chooses the length, so it is cut.

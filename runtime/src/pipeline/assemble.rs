@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_core::domain::{Class, Failure};
 use weir_core::graph::plan::{KeyFrom, Vertex, VertexKind};
-use weir_core::graph::spec::{self, Guarantee, OnError as Policy, SinkKind, SourceKind};
+use weir_core::graph::spec::{self, Guarantee, SinkKind, SourceKind};
 use weir_core::ids::{Epoch, Name, Token};
 
 use super::authority::Shared;
@@ -20,9 +20,9 @@ use crate::connector::standard::{Discard, Stdout};
 use crate::connector::{self, Sink, Waker, kafka};
 use crate::dataflow::{
     Alarm, BarrierMode, KeyExtraction, Metrics, Node, NodeKind, NodeMetrics, OnError, OperatorNode, OperatorSettings,
-    Prepared, SinkNode, Task,
+    Policy, Prepared, SinkNode, Task,
 };
-use crate::guest::{Instance, Measured, Subtask};
+use crate::guest::{Instance, Logs, Measured, Subtask};
 
 /// Rows of the next epoch that may wait at the subtasks of a sink while a commit is under way, bytes.
 const HOLD_BYTES: usize = 64 << 20;
@@ -77,7 +77,7 @@ pub(super) fn assemble(
                         let spec = &job.pipeline().sinks[sink];
                         let writer = writer(shared, spec, of, token, next, &waker)?;
                         let channels = wiring::channels(plan, vertex).count();
-                        let (name, policy) = (vertex.name.clone(), policy(spec.on_error));
+                        let (name, policy) = (vertex.name.clone(), policy(job, spec.on_error));
                         Node::Sink(Box::new(SinkNode::new(name, writer, channels, barriers, policy, counted)))
                     }
                 });
@@ -105,7 +105,7 @@ fn counted(job: &Job, vertex: &Vertex, subtask: u32) -> Arc<NodeMetrics> {
     let operator = job.checked.operators.get(&vertex.name);
     let measured = Measured::of(operator.map_or(&[], |operator| &operator.descriptor().metrics));
     let subtask = (vertex.parallelism > 1).then_some(subtask);
-    Arc::new(NodeMetrics::new(vertex.name.clone(), subtask, kind, ports, measured))
+    Arc::new(NodeMetrics::new(vertex.name.clone(), subtask, kind, ports, measured).in_chain(vertex.chain.0))
 }
 
 fn barrier_mode(job: &Job) -> BarrierMode {
@@ -116,11 +116,12 @@ fn barrier_mode(job: &Job) -> BarrierMode {
     }
 }
 
-pub(super) fn policy(policy: Policy) -> OnError {
-    match policy {
-        Policy::Fail => OnError::Fail,
-        Policy::Skip => OnError::Skip,
-    }
+pub(super) fn policy(job: &Job, on_error: spec::OnError) -> Policy {
+    let on_error = match on_error {
+        spec::OnError::Fail => OnError::Fail,
+        spec::OnError::Skip => OnError::Skip,
+    };
+    Policy { on_error, journal: Arc::clone(&job.journal), samples: job.pipeline().samples }
 }
 
 fn operator_node(
@@ -144,19 +145,22 @@ fn operator_node(
             KeyFrom::Extracted(index) => Some(KeyExtraction::Json(plan.output(channel.from).keys[index].clone())),
         };
     }
-    let settings = guest_settings(job.pipeline(), spec, subtask, Arc::clone(&metrics.measured));
+    let logs = Logs { journal: Arc::clone(&job.journal), counts: Arc::clone(&metrics.logs) };
+    let settings = guest_settings(job.pipeline(), spec, subtask, Arc::clone(&metrics.measured), logs);
     let (state, watermark) =
         restored.take_state(&vertex.name, subtask.index).ok_or_else(|| bug("its state was not restored"))?;
-    let instance = Instance::start(operator, settings, state).map_err(|failed| Failure {
-        class: Class::Guest,
-        why: format!("node `{}`: the operator failed in `open` ({}): {}", vertex.name, failed.code, failed.message),
+    let instance = Instance::start(operator, settings, state).map_err(|failed| {
+        policy(job, spec.on_error).failed(&vertex.name, &failed);
+        let why =
+            format!("node `{}`: the operator failed in `open` ({}): {}", vertex.name, failed.code, failed.message);
+        Failure { class: Class::Guest, why }
     })?;
     let settings = OperatorSettings {
         node: vertex.name.clone(),
         operator: format!("{}@{}", descriptor.name, descriptor.version),
         keys,
         inputs: wiring::channels(plan, vertex).map(|(_, channel, _)| channel.input).collect(),
-        on_error: policy(spec.on_error),
+        policy: policy(job, spec.on_error),
         barriers: barrier_mode(job),
         rejects_port: vertex.rejects.and_then(|id| vertex.outputs.iter().position(|output| *output == id)),
         late_port: vertex.outputs.iter().position(|id| plan.output(*id).port == "late"),

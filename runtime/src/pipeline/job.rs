@@ -17,7 +17,9 @@ use super::place::{self, Place};
 use super::savepoint;
 use super::shards::Shards;
 use super::snapshot_store::SnapshotStore;
-use crate::guest::{self, Engine, Limits, Measured, Operator, Subtask};
+use crate::clock;
+use crate::guest::{self, Engine, Limits, Logs, Measured, Operator, Subtask};
+use crate::journal::Journal;
 use crate::state::{self, Budget};
 use crate::storage::Memory;
 
@@ -88,6 +90,7 @@ pub(super) fn guest_settings(
     node: &Node,
     subtask: Subtask,
     measured: Arc<[Measured]>,
+    logs: Logs,
 ) -> guest::Settings {
     let limits = &node.limits;
     guest::Settings {
@@ -98,6 +101,7 @@ pub(super) fn guest_settings(
         secrets: node.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())).collect(),
         limits: Limits::new(limits.memory_bytes as usize, limits.call_timeout, limits.record_bytes_max as usize),
         measured,
+        logs,
     }
 }
 
@@ -236,6 +240,8 @@ pub struct Job {
     pub budget: Arc<Budget>,
     /// Where its shards run.
     pub(super) shards: Shards,
+    /// What is kept of it for those who look: a new one, unless its runs share one.
+    pub journal: Arc<Journal>,
 }
 
 impl Job {
@@ -278,6 +284,7 @@ impl Job {
             allows_non_restored: false,
             budget,
             shards: Shards::default(),
+            journal: Arc::new(Journal::new(clock::now_millis())),
         })
     }
 
@@ -302,6 +309,13 @@ impl Job {
     /// What the user wrote.
     pub fn pipeline(&self) -> &Pipeline {
         &self.checked.pipeline
+    }
+
+    /// The first of its nodes that a message names in backticks, as ours do.
+    pub(super) fn named_in(&self, message: &str) -> Option<Name> {
+        let vertices = &self.checked.plan.vertices;
+        let mut quoted = message.split('`').skip(1).step_by(2);
+        quoted.find_map(|name| vertices.iter().find(|vertex| vertex.name.as_str() == name)).map(|it| it.name.clone())
     }
 
     /// Whether anything is committed at all.

@@ -13,8 +13,10 @@ pub mod current;
 pub mod folder;
 mod graph;
 mod job;
+mod live;
 mod manager;
 mod owner;
+mod pace;
 mod place;
 mod rehearsal;
 pub mod removal;
@@ -39,10 +41,12 @@ pub use authority::{KafkaDomain, kafka_domain, kafka_domain_of};
 pub use clusters::{check_one_cluster, check_source_topics};
 pub use graph::{Edge, Graph};
 pub use job::{Checked, Error as JobError, Job, Lookup};
+pub use live::{Live, Pulse, Watched as WatchedNode, known as known_watermark};
 pub use manager::{
     Applied, Cause, Condition, Error as ManagerError, GRACE_MAX, Kind, Language, Manager, OpenDoor, Operation, Pin,
     Plan, Progress, Revision, View, Wanted,
 };
+pub use pace::Rate;
 pub use service::{Handle, Outcome, Service, Settings};
 pub use status::{Checkpointed, Facts, State, Status};
 pub use wishes::{Answer, Done, Wish};

@@ -8,7 +8,7 @@ use weir_core::key_group::KEY_GROUPS;
 use super::job::{self, Checked};
 use super::writer::keyed_state;
 use crate::connector::file::{FileSource, check_folder};
-use crate::guest::{Instance, Measured, Operator, Reason, Subtask};
+use crate::guest::{Instance, Logs, Measured, Operator, Reason, Subtask};
 
 /// Everything that would stop the first start, as far as it can be seen from here.
 pub(super) fn faults(checked: &Checked) -> Vec<Fault> {
@@ -40,7 +40,8 @@ fn files(pipeline: &Pipeline) -> Vec<Fault> {
 /// Opens an instance over empty state and throws it away. It is opened again when it runs, and says the same.
 fn open(pipeline: &Pipeline, node: &Node, operator: &Operator) -> Option<Fault> {
     let descriptor = operator.descriptor();
-    let settings = job::guest_settings(pipeline, node, Subtask::ONLY, Measured::of(&descriptor.metrics));
+    let settings =
+        job::guest_settings(pipeline, node, Subtask::ONLY, Measured::of(&descriptor.metrics), Logs::default());
     let state = keyed_state(descriptor, 0..KEY_GROUPS, |_| 0);
     // What it logs belongs to the run.
     let opened = tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), || {

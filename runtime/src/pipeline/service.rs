@@ -2,6 +2,7 @@
 //! that came three times with the same words opens the circuit. Owns no step of an attempt.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::status::{State, Status};
 use super::wishes::{Answer, Wish, Wishes};
 use crate::clock;
 use crate::connector::kafka;
+use crate::journal::{Failure, Fate, Kind, Report, Then};
 
 /// How often the same failure may come in a row.
 const EQUAL_FAILURES_MAX: u32 = 3;
@@ -155,7 +157,7 @@ impl Service {
     pub fn new(job: Job, settings: Settings) -> (Service, Handle) {
         // Bounded by who sends: three threads of an attempt with a few answers each. Who wakes it does not wait.
         let (sender, events) = sync_channel(1024);
-        let (status, wishes) = (Status::default(), Wishes::default());
+        let (status, wishes) = (Status::new(Arc::clone(&job.journal)), Wishes::default());
         status.update(|facts| facts.interval = job.pipeline().checkpoint.interval);
         let (store, sent) = (job.store.clone(), sender.clone());
         let handle = Handle { sender: sent, wishes: wishes.clone(), store, status: status.clone() };
@@ -208,8 +210,7 @@ impl Service {
             let settings = self.domain_settings(attempts, held, start);
             let ending = attempt::run(&self.job, settings, &self.status, &self.wishes, &self.sender, &self.events);
             self.wishes.on_attempt_over(&ending.why);
-            let (now, wall) = (clock::now(), clock::now_millis());
-            self.status.update(|facts| drop(facts.history.fail(&ending.why, &[], now, wall)));
+            self.status.fail_checkpoint(&ending.why, &[]);
             ran |= ending.committed;
             held = ending.token.or(held);
             left.claimed |= ending.claimed;
@@ -237,11 +238,15 @@ impl Service {
                 if outcome.class == Class::Stopped && start == Start::Delete {
                     return self.cancelled("cancelled: the state is deleted", ran);
                 }
+                if !matches!(outcome.class, Class::Stopped | Class::Ended) {
+                    self.on_failure(&ending, Then::GaveUp);
+                }
                 return outcome;
             }
             equal = if ending.why == last { equal + 1 } else { 1 };
             last.clone_from(&ending.why);
             if ending.deterministic && equal >= EQUAL_FAILURES_MAX {
+                self.on_failure(&ending, Then::CircuitOpen);
                 self.status.update(|facts| {
                     facts.state = State::CircuitOpen;
                     facts.problem = Some(ending.why.clone());
@@ -251,6 +256,7 @@ impl Service {
             let backoff = match restarts.on_failure(origin.elapsed()) {
                 Verdict::After(backoff) => backoff,
                 Verdict::GiveUp(why) => {
+                    self.on_failure(&ending, Then::GaveUp);
                     let why = format!("{}; {why}", ending.why);
                     self.wishes.finish_copies();
                     self.status.update(|facts| {
@@ -265,6 +271,7 @@ impl Service {
                 facts.restarts += 1;
                 facts.problem = Some(ending.why.clone());
             });
+            self.on_failure(&ending, Then::Restart(backoff));
             let said = match equal {
                 1 => ending.why,
                 _ => format!("the same failure, {equal} times now"),
@@ -284,6 +291,19 @@ impl Service {
                 };
             }
         }
+    }
+
+    /// Keeps for those who look what an attempt failed of, and what follows. Of failures of records and operators the node has
+    /// told itself.
+    fn on_failure(&self, ending: &Ending, then: Then) {
+        let (at, why) = (clock::now_millis(), ending.why.clone());
+        let node = self.job.named_in(&why);
+        if ending.class != Class::Guest {
+            let (node, code, message) = (node.as_ref(), ending.class.as_str(), &*why);
+            let report = Report { node, kind: Kind::Attempt, code, message, fate: Fate::Failed, backtrace: &[] };
+            self.status.journal().report(&report, at, || None);
+        }
+        self.status.fail(Failure { at, class: ending.class, why, node, then });
     }
 
     fn cancelled(&self, why: &str, ran: bool) -> Outcome {

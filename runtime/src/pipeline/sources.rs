@@ -64,7 +64,7 @@ impl<'a> Sources<'a> {
                 EventTime::KafkaTimestamp | EventTime::None => None,
             },
             keys: output.keys.clone().into(),
-            on_error: policy(output.on_error),
+            policy: policy(self.job, output.on_error),
             record_max: spec.record_bytes_max as usize,
         };
         let watermarks = (spec.event_time != EventTime::None).then(|| {

@@ -2,13 +2,16 @@
 //! the service, read by the status line, the probes, the metrics and the API.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use weir_core::ids::Epoch;
 
-use super::statistics::History;
+use super::pace::{Pace, Rate};
+use super::statistics::{self, History, Subtask};
+use crate::clock;
 use crate::dataflow::Metrics;
+use crate::journal::{self, Journal, Then, What};
 
 /// Where a pipeline stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
@@ -87,6 +90,7 @@ pub struct Facts {
     pub history: History,
     /// Counters of the running attempt; they go on over restarts.
     pub metrics: Arc<Metrics>,
+    pace: Pace,
 }
 
 /// What somebody outside may have waited for.
@@ -105,6 +109,7 @@ pub(super) type Observer = Box<dyn Fn(Turn) + Send + Sync>;
 struct Inner {
     facts: Mutex<Facts>,
     observer: OnceLock<Observer>,
+    journal: Arc<Journal>,
 }
 
 /// A cheap handle to a pipeline's facts.
@@ -112,6 +117,16 @@ struct Inner {
 pub struct Status(Arc<Inner>);
 
 impl Status {
+    /// Of a pipeline that tells this journal what happens.
+    pub(super) fn new(journal: Arc<Journal>) -> Status {
+        Status(Arc::new(Inner { journal, ..Inner::default() }))
+    }
+
+    /// What is kept of the pipeline, over this run and those before it.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.0.journal
+    }
+
     /// Reads.
     pub fn read<R>(&self, read: impl FnOnce(&Facts) -> R) -> R {
         read(&self.0.facts.lock().unwrap_or_else(PoisonError::into_inner))
@@ -120,14 +135,54 @@ impl Status {
     /// Changes.
     pub(super) fn update(&self, change: impl FnOnce(&mut Facts)) {
         let mut facts = self.0.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (state, committed) = (facts.state, facts.committed);
+        let (before, committed) = (facts.state, facts.committed);
         change(&mut facts);
-        let moved = (facts.state != state).then_some(Turn::State(facts.state));
+        let (now, Facts { state, metrics, pace, problem, .. }) = (clock::now(), &mut *facts);
+        pace.look(metrics, now);
+        let moved = (*state != before).then_some(Turn::State(*state));
+        if let Some(Turn::State(state)) = moved {
+            let why = problem.clone().filter(|_| matches!(state, State::Failed | State::CircuitOpen));
+            // Under the lock, so that states are told in the order in which they come.
+            self.0.journal.tell(clock::now_millis(), What::State { state: state.as_str(), why });
+        }
         let first = (committed == 0 && facts.committed > 0).then_some(Turn::FirstCommit);
         drop(facts);
         if let Some(observer) = self.0.observer.get() {
             [moved, first].into_iter().flatten().for_each(observer);
         }
+    }
+
+    /// The counters of the running attempt, and what its nodes did of late.
+    pub(super) fn look(&self, now: Instant) -> (Arc<Metrics>, Option<Vec<Rate>>) {
+        let mut facts = self.0.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        let Facts { metrics, pace, .. } = &mut *facts;
+        pace.look(metrics, now);
+        (Arc::clone(metrics), pace.rates(metrics, now))
+    }
+
+    /// The checkpoint that is under way comes to nothing, if there is one. Whose barrier was missing comes back.
+    pub(super) fn fail_checkpoint(&self, why: &str, all: &[Subtask]) -> Vec<Subtask> {
+        let (now, wall) = (clock::now(), clock::now_millis());
+        let (mut failed, mut waiting) = (None, Vec::new());
+        self.update(|facts| {
+            let newest = facts.history.newest_first().next();
+            let pending = newest.filter(|it| matches!(it.status, statistics::Status::InProgress));
+            failed = pending.map(|it| (it.epoch, now.saturating_duration_since(it.started())));
+            waiting = facts.history.fail(why, all, now, wall);
+        });
+        if let Some((epoch, duration)) = failed {
+            self.0.journal.tell(wall, What::CheckpointFailed { epoch, duration, why: why.to_owned() });
+        }
+        waiting
+    }
+
+    /// An attempt has failed; what follows is decided.
+    pub(super) fn fail(&self, failure: journal::Failure) {
+        if let Then::Restart(after) = failure.then {
+            let number = self.read(|facts| facts.restarts);
+            self.0.journal.tell(failure.at, What::Restart { number, after, why: failure.why.clone() });
+        }
+        self.0.journal.fail(failure);
     }
 
     /// Tells `observer` of every turn from now on. There is one, who came first.

@@ -175,3 +175,21 @@ pub enum Class {
     /// An invariant does not hold. Stop, keep the evidence.
     Bug,
 }
+
+impl Class {
+    /// As users read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Stopped => "stopped",
+            Class::Ended => "ended",
+            Class::Config => "config",
+            Class::Unreachable => "unreachable",
+            Class::Transient => "transient",
+            Class::Fenced => "fenced",
+            Class::Halt => "state",
+            Class::Guest => "operator",
+            Class::Io => "io",
+            Class::Bug => "bug",
+        }
+    }
+}

@@ -17,6 +17,7 @@ pub(super) fn pipeline(sources: &[&str], nodes: &[(&str, &[&str])], sinks: &[(&s
         name: name("sample"),
         checkpoint: Checkpoint::default(),
         restart: Default::default(),
+        samples: Samples::default(),
         sources: sources.iter().map(|s| source(s)).collect(),
         nodes: nodes.iter().map(|(n, inputs)| node(n, inputs)).collect(),
         sinks: sinks.iter().map(|(n, inputs)| sink(n, inputs)).collect(),

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use weir_core::record::Batch;
 
-use super::super::error::{Error, OnError, record_error};
+use super::super::error::Error;
+use super::super::policy::{Fault, Slot};
 use super::{Emit, OperatorNode};
 use crate::guest::{Failure, Keyed, Reason};
 
@@ -59,7 +60,7 @@ impl OperatorNode {
             match failed.take() {
                 Some((range, failure)) if range.len() == 1 => {
                     let key = rows.keyed.and_then(|keyed| keyed.keys.get(range.start));
-                    self.refuse(rows.batch, range.start, key, &self.says(&failure))?;
+                    self.refuse(rows.batch, range.start, key, &Fault::of(&failure, &self.says(&failure)))?;
                 }
                 Some((range, failure)) => waiting.extend(halves(range, failure.slot).into_iter().rev()),
                 None => {}
@@ -97,15 +98,15 @@ impl OperatorNode {
     }
 
     /// A record that cannot be processed.
-    pub(super) fn refuse(&mut self, batch: &Batch, slot: usize, key: Option<&[u8]>, what: &str) -> Result<(), Error> {
-        let error =
-            || record_error(("node", &self.settings.node), batch, slot, key, self.settings.origin.as_deref(), what);
-        if self.settings.on_error == OnError::Skip {
-            self.metrics.skipped.add(1);
-            tracing::debug!("skipped: {}", error());
-            return Ok(());
-        }
-        Err(error())
+    pub(super) fn refuse(
+        &self,
+        batch: &Batch,
+        slot: usize,
+        key: Option<&[u8]>,
+        fault: &Fault<'_>,
+    ) -> Result<(), Error> {
+        let source = || self.settings.origin.clone();
+        self.settings.policy.refuse(self.at(), fault, &Slot { batch, slot, key, source: &source })
     }
 }
 

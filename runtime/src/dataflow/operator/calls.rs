@@ -6,10 +6,12 @@ use weir_core::record::Batch;
 use super::super::error::Error;
 use super::super::gate::{Flow, Room};
 use super::super::packet::{Packet, extract_keys};
+use super::super::policy::{Fault, Slot};
 use super::blame::Rows;
 use super::{Emit, OperatorNode};
 use crate::clock;
 use crate::guest::{Failure, Instance, Keyed, Reason};
+use crate::journal::Kind;
 
 /// A guest's `retry` is honoured this often, then it is fatal.
 const RETRIES: u32 = 3;
@@ -44,7 +46,7 @@ impl OperatorNode {
         for (slot, what) in faults.drain(..).chain([(packet.batch.len(), String::new())]) {
             self.run_part(rows, from..slot, emit)?;
             if slot < packet.batch.len() {
-                self.refuse(&packet.batch, slot, None, &what)?;
+                self.refuse(&packet.batch, slot, None, &Fault::bad("no-key", &what))?;
             }
             from = slot + 1;
         }
@@ -135,17 +137,20 @@ impl OperatorNode {
         let rejects = std::mem::take(&mut self.instance.output().rejects);
         let Some(batch) = batch.filter(|_| !rejects.is_empty()) else { return Ok(room) };
         for (slot, code, message) in rejects {
+            let says = format!("{} rejected it ({code}): {message}", self.settings.operator);
+            let fault = Fault { kind: Kind::Reject, code: &code, message: &message, says: &says, backtrace: &[] };
+            let slot = slot as usize;
             match self.settings.rejects_port {
                 Some(port) => {
                     let mut rejected = Packet::default();
-                    rejected.batch.extend_from(batch, slot as usize..slot as usize + 1);
+                    rejected.batch.extend_from(batch, slot..slot + 1);
                     self.metrics.records_out[port].add(1);
                     emit(port, Flow::Packet(&mut rejected))?;
+                    let source = || self.settings.origin.clone();
+                    let slot = Slot { batch, slot, key: None, source: &source };
+                    self.settings.policy.rejected(&self.settings.node, &fault, &slot);
                 }
-                None => {
-                    let what = format!("{} rejected it ({code}): {message}", self.settings.operator);
-                    self.refuse(batch, slot as usize, None, &what)?;
-                }
+                None => self.refuse(batch, slot, None, &fault)?,
             }
         }
         Ok(room)

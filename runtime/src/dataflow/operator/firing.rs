@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use weir_core::record::Mark;
 
-use super::super::error::{Error, OnError, show_key};
+use super::super::error::Error;
 use super::super::gate::Room;
+use super::super::policy::{Culprit, Fault};
 use super::{CALL_MAX, Emit, OperatorNode, ROUNDS_MAX};
 use crate::state::DueTimers;
 
@@ -73,18 +74,11 @@ impl OperatorNode {
             return self.fire_range(due, middle..range.end, to, emit);
         }
         let (time, key) = (due.times[range.start], due.keys.get(range.start).unwrap_or_default());
-        if self.settings.on_error == OnError::Skip {
-            self.metrics.skipped.add(1);
-            let (hash, tag) = (due.hashes[range.start], due.tags[range.start]);
-            self.instance.state().drop_timer(hash, key, time, tag);
-            return Ok(Room::Free);
-        }
-        Err(Error::Record {
-            role: "node",
-            node: self.settings.node.clone(),
-            what: self.says(&failure),
-            origin: format!("timer at {time}"),
-            key: show_key(Some(key)),
-        })
+        let says = self.says(&failure);
+        let culprit = || Culprit { key: Some(key), value: None, time, origin: format!("timer at {time}") };
+        self.settings.policy.apply(self.at(), &Fault::of(&failure, &says), &culprit)?;
+        let (hash, tag) = (due.hashes[range.start], due.tags[range.start]);
+        self.instance.state().drop_timer(hash, key, time, tag);
+        Ok(Room::Free)
     }
 }

@@ -12,10 +12,11 @@ use weir_core::extract::Extractor;
 use weir_core::ids::{Epoch, Name};
 use weir_core::record::Mark;
 
-use super::error::{Error, OnError};
+use super::error::Error;
 use super::gate::{BarrierMode, Event, Flow, Gate, Room, Waiting};
 use super::metrics::NodeMetrics;
 use super::packet::{KeyExtraction, Packet};
+use super::policy::{At, Policy};
 use crate::guest::{Failure, Instance, Keyed};
 use crate::state::{DueTimers, SealedState};
 
@@ -41,7 +42,7 @@ pub struct OperatorSettings {
     /// What becomes of a channel behind its barrier.
     pub barriers: BarrierMode,
     /// What happens to a bad record.
-    pub on_error: OnError,
+    pub policy: Policy,
     /// Index of the host port `rejects`, where something is wired to it.
     pub rejects_port: Option<usize>,
     /// Index of the operator's port `late`, for its counter.
@@ -100,6 +101,10 @@ impl OperatorNode {
             firing: None,
             calls_left: 0,
         }
+    }
+
+    fn at(&self) -> At<'_> {
+        ("node", &self.settings.node, &self.metrics)
     }
 
     pub(super) fn name(&self) -> &Name {
@@ -230,6 +235,7 @@ impl OperatorNode {
         let spilled = state.spilled();
         self.metrics.state_evicted.set(spilled.evicted);
         self.metrics.state_missed.set(spilled.missed);
+        self.metrics.guest_memory.set(self.instance.memory_bytes() as u64);
     }
 
     fn emit_mark(&mut self, mark: Mark, emit: &mut Emit<'_>) -> Result<(), Error> {
@@ -247,6 +253,7 @@ impl OperatorNode {
     }
 
     fn failed(&self, callback: &'static str, failure: &Failure) -> Error {
+        self.settings.policy.failed(&self.settings.node, failure);
         Error::Guest { node: self.settings.node.clone(), callback, message: self.says(failure) }
     }
 }

@@ -6,13 +6,16 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use weir_core::checkpoint::manifest::SourcePositions;
+use weir_core::graph::spec::Samples;
 use weir_core::ids::Name;
 use weir_core::record::Batch;
 
 use super::{Bell, Prepared, RunningShard, ShardPool};
 use crate::clock;
 use crate::connector::{Error, Polled, Source, SplitStatus};
-use crate::dataflow::{Node, NodeKind, NodeMetrics, OnError, Report, Reporter, SourceNode, SourceSettings, Task};
+use crate::dataflow::{
+    Node, NodeKind, NodeMetrics, OnError, Policy, Report, Reporter, SourceNode, SourceSettings, Task,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -71,7 +74,7 @@ impl Seen {
             node: node.clone(),
             event_time: None,
             keys: Arc::new([]),
-            on_error: OnError::Fail,
+            policy: Policy { on_error: OnError::Fail, journal: Arc::default(), samples: Samples::default() },
             record_max: 1 << 20,
         };
         let metrics = Arc::new(NodeMetrics::new(node, None, NodeKind::Source, vec![String::new()], Arc::new([])));

@@ -13,6 +13,7 @@ mod timers;
 use wasmtime::component::Linker;
 use wasmtime::{AsContext, Result, StoreContextMut, bail};
 
+pub(super) use self::log::show;
 use self::memory::Memory;
 use super::call::{Context, Phase};
 use super::engine::Engine;

@@ -8,7 +8,7 @@ use super::super::bindings::RowsRef;
 use super::super::call::{Context, Phase};
 use super::super::store::Data;
 use super::memory::{Memory, View};
-use super::{clean, in_process, with};
+use super::{in_process, with};
 
 /// Slot that stands for "none".
 const NONE: u32 = u32::MAX;
@@ -31,7 +31,8 @@ pub(super) fn link(linker: &mut Linker<Data>) -> Result<()> {
             context.charge(1, code.len() + message.len())?;
             // A record is refused once, whatever the guest says how often; the first reason stands.
             if context.output.rejects.iter().all(|(rejected, ..)| *rejected != slot) {
-                context.output.rejects.push((slot, clean(&code), clean(&message)));
+                let (code, message) = (context.shown(&code), context.shown(&message));
+                context.output.rejects.push((slot, code, message));
             }
             Ok(())
         })

@@ -6,10 +6,10 @@ use std::fmt;
 use wasmtime::component::{ComponentType, LinkerInstance, Lower, Resource};
 use wasmtime::{Result, StoreContextMut, bail};
 
-use super::super::bindings::LogLevel;
-use super::super::imports::{clean, log};
+use super::super::imports::log;
 use super::super::store::Data;
 use super::{Never, pay};
+use crate::journal::Level;
 
 /// Streams and pollables that a guest may hold at a time.
 const HANDLES_MAX: u32 = 1_024;
@@ -190,7 +190,7 @@ pub(in super::super) fn flush(data: &mut Data) {
 
 fn end_line(data: &mut Data, target: Target, kept: bool) {
     let mut bytes = std::mem::take(&mut data.stdio.lines[target as usize]);
-    let line = clean(String::from_utf8_lossy(&bytes).trim_end());
+    let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
     bytes.clear();
     data.stdio.lines[target as usize] = bytes;
     // Nobody misses the empty lines by which output is set apart on a terminal.
@@ -198,13 +198,12 @@ fn end_line(data: &mut Data, target: Target, kept: bool) {
         return;
     }
     let level = match target {
-        Target::Stdout => LogLevel::Info,
-        Target::Stderr => LogLevel::Warn,
+        Target::Stdout => Level::Info,
+        Target::Stderr => Level::Warn,
     };
-    if kept {
-        log::keep(data, level, &line);
-    }
+    log::keep(data, level, &line, &[], kept);
     if let (Target::Stderr, Some(context)) = (target, data.context.as_mut()) {
+        let line = context.shown(&line);
         context.stderr.push(line);
     }
 }

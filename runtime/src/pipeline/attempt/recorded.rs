@@ -6,6 +6,7 @@ use weir_core::ids::Epoch;
 use super::carry_out::Attempt;
 use crate::clock;
 use crate::dataflow::TaskSnapshot;
+use crate::journal::What;
 use crate::pipeline::statistics::{Checkpoint, SubtaskPart};
 use crate::pipeline::status::Checkpointed;
 
@@ -28,6 +29,8 @@ impl Attempt<'_> {
         if let Some((checkpoint, kind)) = committed {
             afterwards = Some(self.wishes.on_committed(&snapshot, kind));
             tracing::debug!(epoch = snapshot.epoch.0, ?kind, ms = checkpoint.duration.as_millis() as u64, "committed");
+            let Checkpointed { epoch, duration, bytes, .. } = checkpoint;
+            self.status.journal().tell(wall, What::CheckpointCompleted { epoch, duration, bytes });
             self.status.update(|facts| {
                 facts.committed += 1;
                 facts.last_checkpoint = Some(checkpoint);
@@ -68,12 +71,8 @@ impl Attempt<'_> {
     }
 
     pub(super) fn decline(&self, epoch: Epoch, why: &str) {
-        let (now, wall) = (clock::now(), clock::now_millis());
-        let mut waiting = Vec::new();
-        self.status.update(|facts| {
-            facts.declined += 1;
-            waiting = facts.history.fail(why, &self.subtasks, now, wall);
-        });
+        self.status.update(|facts| facts.declined += 1);
+        let waiting = self.status.fail_checkpoint(why, &self.subtasks);
         match &waiting[..] {
             [] => tracing::warn!("checkpoint {epoch} is declined: {why}"),
             [first, more @ ..] => {

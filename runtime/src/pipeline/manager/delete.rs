@@ -49,7 +49,12 @@ impl Manager {
         let deleted = self.reset(&record.name, &revision).and_then(|()| self.remove(&record.name));
         let mut entries = self.entries();
         match (&deleted, entries.get_mut(name)) {
-            (Ok(()), _) => drop(entries.remove(name)),
+            // Whoever follows it hears of the end.
+            (Ok(()), Some(entry)) => {
+                entry.journal.close();
+                entries.remove(name);
+            }
+            (Ok(()), None) => {}
             // It can be tried again: what is left of it is still known.
             (Err(_), Some(entry)) => entry.is_being_deleted = false,
             (Err(_), None) => {}

@@ -8,6 +8,9 @@ use weir_core::ids::Name;
 
 use super::record::{Desired, Record, Rest};
 use super::revision::Revision;
+use crate::clock;
+use crate::journal::Journal;
+use crate::pipeline::live::Pulse;
 use crate::pipeline::service::Handle;
 use crate::pipeline::snapshot_store::SnapshotStore;
 use crate::pipeline::status::{Checkpointed, State};
@@ -28,6 +31,8 @@ pub struct View {
     pub restarts: u64,
     /// Why it does not run, where nobody stopped it.
     pub problem: Option<String>,
+    /// What it does at this moment, where it runs.
+    pub pulse: Option<Pulse>,
 }
 
 pub(super) struct Entry {
@@ -39,6 +44,8 @@ pub(super) struct Entry {
     /// The door to its service; stays when the service has ended, for its last words.
     pub(super) handle: Option<Handle>,
     pub(super) thread: Option<JoinHandle<()>>,
+    /// What is kept of its runs for those who look.
+    pub(super) journal: Arc<Journal>,
     /// Why it could not even be started.
     pub(super) problem: Option<String>,
     /// Its newest checkpoint before its service had one of its own.
@@ -57,6 +64,7 @@ impl Entry {
             run: 0,
             handle: None,
             thread: None,
+            journal: Arc::new(Journal::new(clock::now_millis())),
             problem: None,
             before: None,
             memory: None,
@@ -109,6 +117,7 @@ impl Entry {
             last_checkpoint: self.before.clone(),
             restarts: 0,
             problem,
+            pulse: None,
         };
         let ended = match &record.rest {
             Some(Rest::Ended(why)) => Some(why.clone()),
@@ -116,13 +125,14 @@ impl Entry {
         };
         match (&self.handle, &self.problem, &record.rest) {
             (_, Some(problem), _) => plain(State::Failed, Some(problem.clone())),
-            (Some(handle), None, _) => handle.status.read(|facts| View {
-                state: facts.state,
-                last_checkpoint: facts.last_checkpoint.clone().or_else(|| self.before.clone()),
-                restarts: facts.restarts,
-                problem: facts.problem.clone().or(ended).or_else(|| record.taken_back.clone()),
-                ..plain(State::Created, None)
-            }),
+            (Some(handle), None, _) => {
+                let said = handle.view(record.name.clone(), record.revision);
+                View {
+                    last_checkpoint: said.last_checkpoint.or_else(|| self.before.clone()),
+                    problem: said.problem.or(ended).or_else(|| record.taken_back.clone()),
+                    ..said
+                }
+            }
             (None, None, Some(Rest::Ended(why))) => plain(State::Stopped, Some(why.clone())),
             (None, None, Some(Rest::Failed(why))) => plain(State::Failed, Some(why.clone())),
             (None, None, Some(Rest::CircuitOpen(why))) => plain(State::CircuitOpen, Some(why.clone())),

@@ -33,6 +33,7 @@ pub use self::operation::{Kind, Operation, Progress};
 use self::record::{Damaged, Desired, Found, Records};
 pub use self::revision::{Cause, Language, Pin, Revision};
 pub use self::upgrade::GRACE_MAX;
+use super::folder::resolved;
 use super::graph::Graph;
 use super::service::Handle;
 use super::shards::Shards;
@@ -40,6 +41,7 @@ use super::status::State;
 use crate::access::audit::Audit;
 use crate::clock;
 use crate::dataflow::ShardPool;
+use crate::journal::Journal;
 use crate::registry::Registry;
 use crate::settings::Secrets;
 use crate::state::Budget;
@@ -133,6 +135,7 @@ impl Manager {
             last_checkpoint: None,
             restarts: 0,
             problem: Some(damaged.to_string()),
+            pulse: None,
         });
         let mut views: Vec<View> = self.entries().values().map(Entry::view).chain(damaged).collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
@@ -189,6 +192,11 @@ impl Manager {
             !self.is_shutting_down() && entries.get(name).is_some_and(is_under_way)
         };
         drop(self.0.ended.wait_while(self.entries(), waits));
+    }
+
+    /// What is kept of a pipeline for those who look, over its runs in this process.
+    pub fn journal(&self, name: &str) -> Result<Arc<Journal>, Error> {
+        self.read(name, |entry| Arc::clone(&entry.journal))
     }
 
     /// The doors to all running pipelines, for metrics and probes.
@@ -252,6 +260,11 @@ impl Manager {
     /// Where a pipeline keeps its state.
     pub fn state_folder(&self, name: &Name) -> PathBuf {
         self.state(name)
+    }
+
+    /// Whether a path leads into the server's own folder, by whatever name.
+    pub fn is_own(&self, path: &Path) -> bool {
+        resolved(path).starts_with(&self.0.data)
     }
 
     fn state(&self, name: &Name) -> PathBuf {

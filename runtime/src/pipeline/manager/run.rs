@@ -12,6 +12,8 @@ use super::operation;
 use super::record::{Desired, Record, Rest};
 use super::revision::Revision;
 use super::{Error, Manager};
+use crate::clock;
+use crate::journal::What;
 use crate::pipeline::job::{Checked, Job};
 use crate::pipeline::service::{Outcome, Service, Settings};
 use crate::pipeline::shards::Shards;
@@ -65,11 +67,15 @@ impl Manager {
                 Ok(job) => job,
                 Err(problem) => {
                     tracing::error!("pipeline {name}: {problem}");
+                    self.tell(&name, State::Failed, &problem);
                     return self.on_rest(&name, number, Rest::Failed(problem));
                 }
             };
         job.budget = Arc::clone(&self.0.budget);
         job.shards = Shards::on(&self.0.shards);
+        if let Ok(journal) = self.journal(name.as_str()) {
+            job.journal = journal;
+        }
         let memory = job.memory.clone();
         let trial = self.update(&name, number, |entry| self.begin_trial(entry)).flatten();
         let settings = Settings { waits_for_brokers: true, trial, ..Settings::default() };
@@ -111,6 +117,14 @@ impl Manager {
         tracing::info!("pipeline {name}: {}", outcome.why);
         if let Some(rest) = rest(outcome) {
             self.on_rest(&name, number, rest);
+        }
+    }
+
+    /// Of a run that came to nothing before there was a service that could tell.
+    fn tell(&self, name: &Name, state: State, why: &str) {
+        if let Ok(journal) = self.journal(name.as_str()) {
+            let what = What::State { state: state.as_str(), why: Some(why.to_owned()) };
+            journal.tell(clock::now_millis(), what);
         }
     }
 

@@ -2,6 +2,7 @@
 //! guest per subtask, opened for it and thrown away behind it. Reads and writes no database.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weir_core::checkpoint::manifest::Manifest;
 use weir_core::ids::Name;
@@ -9,7 +10,7 @@ use weir_core::key_group::{KEY_GROUPS, KeyGroup};
 use weir_core::record::Column;
 
 use super::keyed_state;
-use crate::guest::{Instance, Measured, Subtask};
+use crate::guest::{Instance, Logs, Measured, Subtask};
 use crate::pipeline::compatibility::{self, Fit};
 use crate::pipeline::job::{Job, guest_settings};
 use crate::state::Migrate;
@@ -88,7 +89,9 @@ impl<'a> Migrations<'a> {
             }
             let descriptor = operator.descriptor();
             let of = Subtask { index: subtask, of: spec.parallelism };
-            let settings = guest_settings(pipeline, spec, of, Measured::of(&descriptor.metrics));
+            // The node's own counters come with its subtasks, later.
+            let logs = Logs { journal: Arc::clone(&self.job.journal), ..Logs::default() };
+            let settings = guest_settings(pipeline, spec, of, Measured::of(&descriptor.metrics), logs);
             // It may read no state: none of a key is valid in `open` and in `migrate`.
             let state = keyed_state(descriptor, 0..KEY_GROUPS, |_| 0);
             let opened = Instance::start(operator, settings, state);

@@ -15,7 +15,7 @@ mod table;
 mod time;
 
 use weir_core::graph::spec::{
-    Backend, Checkpoint, Guarantee, OnCancel, OnError, Pipeline, RECORD_BYTES_MAX, Storage, VERSION,
+    Backend, Checkpoint, Guarantee, OnCancel, OnError, Pipeline, RECORD_BYTES_MAX, Samples, Storage, VERSION,
 };
 use weir_core::ids::Name;
 
@@ -59,6 +59,7 @@ pub(super) fn pipeline(
     let checkpoint = table.field("checkpoint").map(|f| checkpoint(f, &mut reader)).unwrap_or_default();
     let state = table.field("state").and_then(|f| f.choice(&mut reader, &BACKENDS)).unwrap_or_default();
     let restart = table.field("restart").map(|f| restart::restart(f, &mut reader)).unwrap_or_default();
+    let samples = table.field("problems").map(|f| samples(f, &mut reader)).unwrap_or_default();
     if let Some(field) = table.field("limits") {
         reader.record_bytes_max = ends::record_limit(field, &mut reader);
     }
@@ -70,7 +71,7 @@ pub(super) fn pipeline(
     let sinks = entries(&mut table, &mut reader, "sinks", ends::sink);
     table.later(&mut reader, "tests", "tests in the pipeline file");
     table.finish(&mut reader);
-    Some(Pipeline { name: name?, state, checkpoint, restart, sources: sources?, nodes: nodes?, sinks: sinks? })
+    Some(Pipeline { name: name?, state, checkpoint, restart, samples, sources: sources?, nodes: nodes?, sinks: sinks? })
 }
 
 fn version(table: &mut Table<'_>, reader: &mut Reader<'_>) {
@@ -109,6 +110,16 @@ fn checkpoint(field: Field<'_>, reader: &mut Reader<'_>) -> Checkpoint {
     table.set(reader, "margin", Field::duration, &mut checkpoint.margin);
     table.finish(reader);
     checkpoint
+}
+
+fn samples(field: Field<'_>, reader: &mut Reader<'_>) -> Samples {
+    let mut samples = Samples::default();
+    let Some(mut table) = field.table(reader) else { return samples };
+    let read: fn(&Field<'_>, &mut Reader<'_>) -> Option<Samples> =
+        |field, reader| field.choice(reader, &[("show", Some(Samples::Show)), ("hide", Some(Samples::Hide))]);
+    table.set(reader, "samples", read, &mut samples);
+    table.finish(reader);
+    samples
 }
 
 fn small(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<u32> {

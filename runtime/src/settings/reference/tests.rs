@@ -15,6 +15,8 @@ limits = { record = "1MiB" }
 interval = "1s"
 [restart]
 strategy = "exponential"
+[problems]
+samples = "show"
 [defaults.kafka]
 brokers = "b:1"
 security = { protocol = "plaintext" }
@@ -95,6 +97,7 @@ fn heading(table: &str, key: &str) -> &'static str {
         "checkpoint" => "## `[checkpoint]`",
         "restart" => "## `[restart]`",
         "sources" => "## `[sources.NAME]`",
+        "problems" => "## `[problems]`",
         "sinks" => "## `[sinks.NAME]`",
         _ => "## `[nodes.NAME]`",
     }

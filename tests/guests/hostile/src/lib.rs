@@ -5,6 +5,7 @@
 
 use weir_sdk::{
     Config, Context, Descriptor, Due, Failure, KEYS, Metric, Operator, Port, Record, Task, VALUES, ValueState, info,
+    warn,
 };
 
 const OUT: Port = Port::new(0, "out");
@@ -18,6 +19,8 @@ struct Hostile {
     what: String,
     on: String,
     at: String,
+    /// The secret `canary`, which it gives away where it can.
+    canary: String,
     /// Kept between calls, which an operator must not: a test sees the host throw it away.
     calls: u64,
 }
@@ -41,8 +44,13 @@ impl Operator for Hostile {
 
     fn open(config: &Config, _: &Task) -> Result<Hostile, Failure> {
         let text = |name, default| config.text(name, default).map(str::to_owned);
-        let hostile =
-            Hostile { what: text("do", "nothing")?, on: text("on", "")?, at: text("at", "process")?, calls: 0 };
+        let hostile = Hostile {
+            what: text("do", "nothing")?,
+            on: text("on", "")?,
+            at: text("at", "process")?,
+            canary: config.secret("canary").unwrap_or_default(),
+            calls: 0,
+        };
         if hostile.at == "open" {
             hostile.harm(None)?;
         }
@@ -94,6 +102,14 @@ impl Hostile {
             ("fail", _) => return Err(Failure::fatal("poison", "fails on purpose")),
             ("retry", _) => return Err(Failure::retry("later", "asks to be called again")),
             ("log", _) => (0..1_000_000).for_each(|line| info!(line = line, "{}", "spam ".repeat(1_000))),
+            // A line that forges another, moves the cursor and gives a secret away.
+            ("forge", Some((value, _))) => {
+                let value = String::from_utf8_lossy(value);
+                warn!(value = value, "\u{1b}[2Jseen\n2026-01-01 ERROR forged {}", self.canary);
+            }
+            // Two hundred and more lines in each call.
+            ("chatter", _) => (0..50).for_each(|line| info!(line = line, "chatter")),
+            ("betray", _) => return Err(Failure::fatal("betrayal", format_args!("it is {}", self.canary))),
             ("reject", Some((_, ctx))) => ctx.reject("refused", "does not like it"),
             // A gigabyte in rows that each are allowed.
             ("output", Some((_, ctx))) => (0..16_384).for_each(|_| drop(ctx.emit(OUT).value([b'x'; 65_536]))),

@@ -36,6 +36,8 @@ pub struct Pipeline {
     pub checkpoint: Checkpoint,
     /// What follows a failure that may pass.
     pub restart: Strategy,
+    /// Whether what is told of a problem shows keys and values of records.
+    pub samples: Samples,
     /// Where records come from.
     pub sources: Vec<Source>,
     /// Where user code runs.
@@ -155,6 +157,16 @@ pub enum Backend {
     RocksDb,
     /// In memory, all of it, always.
     Memory,
+}
+
+/// What is told of a problem shows of the record that it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Samples {
+    /// Its key and the beginning of its value.
+    #[default]
+    Show,
+    /// Where it came from, and nothing of its content.
+    Hide,
 }
 
 /// What becomes of a cancelled pipeline's state.
