@@ -17,7 +17,10 @@ const LINES: u64 = 1_000;
 
 /// A server with the operator `hostile`.
 fn server(data: &Path) -> Server {
-    let server = Server::start_as(data, |weir| weir.env("WEIR_LOG", "info,guest=info"));
+    let server = Server::start_as(data, |weir| {
+        let weir = weir.env("WEIR_LOG", "info,guest=info");
+        weir.env("CANARY", CANARY).env("WEIR__SECRETS__ENV", "CANARY")
+    });
     let bytes = fs::read(guest("hostile")).unwrap();
     let wasm = ("Content-Type", "application/wasm");
     server.send("PUT", "/api/v1/operators/hostile/versions/0.1.0", &[wasm], &bytes).expect(201);
@@ -56,7 +59,7 @@ inputs = ["lines"]
 key = {{ json = "/k" }}
 on_error = "{on_error}"
 config = {{ {config} }}
-secrets = {{ canary = "${{env:NOT_SET:-{CANARY}}}" }}
+secrets = {{ canary = "${{env:CANARY}}" }}
 [sinks.out]
 type = "file"
 inputs = ["bad.out"]
@@ -376,7 +379,11 @@ fn a_single_run_tells_the_same_of_its_one_pipeline() {
     fs::write(&input, "").unwrap();
     let file = dir.path().join("p.toml");
     fs::write(&file, format!("{text}{more}")).unwrap();
-    let mut run = Weir::run(&file, dir.path().join("state")).argument("--listen").argument("127.0.0.1:0").spawn();
+    let mut run = Weir::run(&file, dir.path().join("state"))
+        .argument("--listen")
+        .argument("127.0.0.1:0")
+        .env("CANARY", CANARY)
+        .spawn();
     let line = run.wait_for_line(SOON, "metrics and probes on http://");
     let address = line.rsplit("http://").next().unwrap().trim().to_owned();
     let read = |path: &str| {
