@@ -48,6 +48,9 @@ pub enum Error {
         /// What happened.
         source: crate::state::Error,
     },
+    /// The shard was told to stop in the middle of a step, and nobody waits for the rest.
+    #[error("given up in the middle of a step")]
+    GivenUp,
     /// Two things that must agree do not.
     #[error("bug in weir: {0}")]
     Bug(String),

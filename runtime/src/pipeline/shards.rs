@@ -47,10 +47,11 @@ impl Shards {
     }
 
     /// What a node calls whose guest holds the thread: its shard keeps it from then on, the others go on elsewhere, and the
-    /// next attempts run apart from the beginning.
+    /// next attempts run apart from the beginning. Says no where the shard was told to stop.
     pub(super) fn alarm(&self, pipeline: &Name, node: &Name, bell: &Arc<Bell>) -> Alarm {
-        let Some(_) = self.shared else { return Arc::new(|| {}) };
-        let (is_apart, bell) = (Arc::clone(&self.is_apart), Arc::clone(bell));
+        let bell = Arc::clone(bell);
+        let Some(_) = self.shared else { return Arc::new(move || !bell.has_ended()) };
+        let is_apart = Arc::clone(&self.is_apart);
         let (pipeline, node) = (pipeline.clone(), node.clone());
         Arc::new(move || {
             if !is_apart.swap(true, Ordering::Relaxed) {
@@ -60,6 +61,7 @@ impl Shards {
                 );
             }
             bell.leave();
+            !bell.has_ended()
         })
     }
 }

@@ -66,6 +66,9 @@ impl OperatorNode {
                 None => {}
             }
             let Some(range) = waiting.pop() else { return Ok(()) };
+            if self.is_given_up {
+                return Err(Error::GivenUp);
+            }
             if !range.is_empty() {
                 let result = self.process_part(rows, range.clone(), emit)?;
                 failed = result.err().map(|failure| (range, failure));

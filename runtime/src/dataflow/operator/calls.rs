@@ -97,10 +97,10 @@ impl OperatorNode {
             self.metrics.call_nanos.add(started.elapsed().as_nanos() as u64);
             // A plain failure costs no more than a call that goes well.
             if result.as_ref().is_err_and(|failure| failure.reason != Reason::Failed) {
-                (self.settings.alarm)();
+                self.is_given_up |= !(self.settings.alarm)();
             }
             match result {
-                Err(failure) if failure.reason == Reason::Retry && attempt < RETRIES => {
+                Err(failure) if failure.reason == Reason::Retry && attempt < RETRIES && !self.is_given_up => {
                     attempt += 1;
                     // The shard waits: order per key is kept. 10, 20, 40 ms.
                     clock::pause(std::time::Duration::from_millis(5 << attempt));

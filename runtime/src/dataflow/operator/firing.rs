@@ -68,6 +68,9 @@ impl OperatorNode {
             Ok(()) => return self.deliver(None, emit),
             Err(failure) => failure,
         };
+        if self.is_given_up {
+            return Err(Error::GivenUp);
+        }
         if range.len() > 1 {
             let middle = range.start + range.len() / 2;
             self.fire_range(due, range.start..middle, to, emit)?;

@@ -25,8 +25,9 @@ const CALL_MAX: usize = 1_000;
 /// Rounds of timers that set timers for one watermark.
 const ROUNDS_MAX: usize = 10_000;
 
-/// Told when a guest holds its thread: it trapped, its time was over, or it asks to wait. Cheap, and told each time.
-pub type Alarm = Arc<dyn Fn() + Send + Sync>;
+/// Told when a guest holds its thread: it trapped, its time was over, or it asks to wait. Cheap, and told each time. Says whether
+/// anybody still waits for what the guest does: a batch of records that all loop would take minutes.
+pub type Alarm = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What the plan says about an operator node.
 #[derive(Clone)]
@@ -76,6 +77,8 @@ pub struct OperatorNode {
     firing: Option<i64>,
     /// Calls of the guest that are left for that watermark.
     calls_left: usize,
+    /// Nobody waits for what it does any more.
+    is_given_up: bool,
 }
 
 impl OperatorNode {
@@ -100,6 +103,7 @@ impl OperatorNode {
             copying: false,
             firing: None,
             calls_left: 0,
+            is_given_up: false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Wakes a shard that has nothing to do. Whoever gives it something (a command, a row in a ring, room, a connector's word)
 //! rings; a shard that is awake looks around once more before it sleeps. Owns no queue.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::queue::RunQueue;
@@ -19,6 +19,8 @@ pub struct Bell {
     state: AtomicU8,
     /// Where the shard has its turns; nowhere before it is started.
     place: Mutex<Option<Place>>,
+    /// Nobody waits for what the shard still does.
+    is_over: AtomicBool,
 }
 
 /// A queue, and the shard's slot in it.
@@ -41,6 +43,16 @@ impl Bell {
         if let Some((queue, slot)) = self.place() {
             queue.hand_over(slot);
         }
+    }
+
+    /// The shard is told to stop: a step that would go on for long is given up.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody waits for what the shard still does.
+    pub fn has_ended(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     /// Whether the shard has nothing to do. It may be wrong by a moment, in both directions.

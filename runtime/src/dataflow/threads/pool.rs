@@ -38,6 +38,7 @@ impl RunningShard {
 
     /// Ends it, and waits until its tasks are closed and gone.
     pub fn stop(self) {
+        self.bell.end();
         self.tell(Command::Stop);
         // One that panicked gives nothing back.
         drop(self.over.recv());

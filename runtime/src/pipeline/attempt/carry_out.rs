@@ -115,7 +115,7 @@ impl<'a> Attempt<'a> {
                 let class = match &error {
                     dataflow::Error::Record { .. } | dataflow::Error::Guest { .. } => Class::Guest,
                     dataflow::Error::Bug(_) => Class::Bug,
-                    dataflow::Error::Connector { .. } => Class::Transient,
+                    dataflow::Error::Connector { .. } | dataflow::Error::GivenUp => Class::Transient,
                     dataflow::Error::State { source: state::Error::OverBudget { .. }, .. } => Class::Halt,
                     dataflow::Error::State { .. } => Class::Io,
                 };
