@@ -31,6 +31,7 @@ fn every_block_of_commands_is_run_by_a_test_here() {
         "Keep it, and go on in another shape",
         "Write your own operator",
         "Upload it over HTTP",
+        "Let others upload",
     ];
     assert_eq!(headings(MAIN), main);
     assert_eq!(headings(EXAMPLE), ["Run it", "Run it", "On Kafka"]);
@@ -105,14 +106,28 @@ fn an_operator_of_ones_own() {
 
 #[test]
 fn upload_over_http() {
+    let (clone, said) = with_a_server("Upload it over HTTP");
+    assert!(said.contains(r#""state":"stopped""#), "{said}");
+    assert!(!clone.path("target/serve/pipelines/ip-count-local").exists());
+}
+
+#[test]
+fn others_upload_with_a_token_of_their_own() {
+    let (clone, said) = with_a_server("Let others upload");
+    let audit = fs::read_to_string(clone.path("target/platform/audit.jsonl")).unwrap();
+    let by = |action: &str| audit.lines().any(|line| line.contains(action) && line.contains("team-a"));
+    assert!(by("pipeline.upgrade") && by("pipeline.rollback"), "{said}{audit}");
+    assert!(fs::read_dir(clone.path("target/team")).unwrap().count() > 1);
+}
+
+/// The clone, and what the commands of this heading have printed in it.
+fn with_a_server(heading: &str) -> (Clone, String) {
     let clone = Clone::new();
     clone.shell("weir build examples/ip-count", &[]).finish();
     // Free a moment ago; nobody else asks for one by number.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let commands = block(MAIN, "Upload it over HTTP") + "wait\n";
-    let said = clone.shell(&commands, &[("ADDRESS", &address)]).finish().stdout;
-    assert!(said.contains(r#""state":"stopped""#), "{said}");
-    assert!(!clone.path("target/serve/pipelines/ip-count-local").exists());
+    let said = clone.shell(&(block(MAIN, heading) + "wait\n"), &[("ADDRESS", &address)]).finish().stdout;
+    (clone, said)
 }
 
 #[test]
