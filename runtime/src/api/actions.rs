@@ -38,9 +38,9 @@ pub(super) async fn act(
     match action {
         "stop" => stop(watched, by, name, request).await,
         "cancel" => cancel(watched, by, name, request).await,
-        "pause" => plain(watched, by, name, Act::Pause, request).await,
-        "resume" => plain(watched, by, name, Act::Resume, request).await,
-        "restart" => plain(watched, by, name, Act::Restart, request).await,
+        "pause" => pause(watched, by, name, request).await,
+        "resume" => resume(watched, by, name, request).await,
+        "restart" => restart(watched, by, name, request).await,
         "upgrade" => upgrade(watched, by, name, request).await,
         "rollback" => rollback(watched, by, name, request).await,
         action => Err(unknown(action)),
@@ -101,8 +101,9 @@ pub(super) async fn cancel(watched: Watched, by: Actor, name: String, request: R
     request_body(content = Option<Wait>, content_type = "application/json"),
     responses((status = 202, body = Asked, description = "It is pausing"), (status = 200, body = Asked, description = "It is paused"),
         Always, Named, Changing, Taking))]
-#[allow(dead_code, reason = "stands in the documentation only")]
-pub(super) fn pause() {}
+pub(super) async fn pause(watched: Watched, by: Actor, name: String, request: Request) -> Result<Response, Problem> {
+    plain(watched, by, name, Act::Pause, request).await
+}
 
 /// Resume a paused pipeline
 #[utoipa::path(post, path = "/api/v1/pipelines/{name}:resume", operation_id = "resumePipeline", tag = "pipelines",
@@ -110,8 +111,9 @@ pub(super) fn pause() {}
     request_body(content = Option<Wait>, content_type = "application/json"),
     responses((status = 202, body = Asked, description = "It starts"), (status = 200, body = Asked, description = "It runs"),
         Always, Named, Changing, Taking))]
-#[allow(dead_code, reason = "stands in the documentation only")]
-pub(super) fn resume() {}
+pub(super) async fn resume(watched: Watched, by: Actor, name: String, request: Request) -> Result<Response, Problem> {
+    plain(watched, by, name, Act::Resume, request).await
+}
 
 /// Restart a pipeline
 ///
@@ -121,8 +123,9 @@ pub(super) fn resume() {}
     request_body(content = Option<Wait>, content_type = "application/json"),
     responses((status = 202, body = Asked, description = "It restarts"), (status = 200, body = Asked, description = "It runs again"),
         Always, Named, Changing, Taking))]
-#[allow(dead_code, reason = "stands in the documentation only")]
-pub(super) fn restart() {}
+pub(super) async fn restart(watched: Watched, by: Actor, name: String, request: Request) -> Result<Response, Problem> {
+    plain(watched, by, name, Act::Restart, request).await
+}
 
 /// Another operator at a node.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -34,13 +34,8 @@ pub(super) struct Page<T> {
 impl Paging {
     /// For a list that is numbered from 1 and read from a file: behind which number, and how many.
     pub(super) fn by_number(&self) -> Result<(u64, usize), Problem> {
-        let bad =
-            |text: &String| Problem::new(Code::BadRequest, format!("cursor={text}: it is no `next` of this list"));
-        let after = self
-            .cursor
-            .as_ref()
-            .filter(|cursor| !cursor.is_empty())
-            .map_or(Ok(0), |text| text.parse().map_err(|_| bad(text)))?;
+        let bad = |text: &str| Problem::new(Code::BadRequest, format!("cursor={text}: it is no `next` of this list"));
+        let after = self.cursor().map_or(Ok(0), |text| text.parse().map_err(|_| bad(text)))?;
         Ok((after, self.limit()?))
     }
 
@@ -52,7 +47,7 @@ impl Paging {
         show: impl Fn(u64, &T) -> U,
     ) -> Result<Page<U>, Problem> {
         let (after, limit) = self.by_number()?;
-        let read = ring.after(self.cursor.as_ref().map(|_| after), limit, is_wanted);
+        let read = ring.after(self.cursor().map(|_| after), limit, is_wanted);
         let items = read.items.iter().map(|(id, item)| show(*id, item)).collect();
         Ok(Page { items, next: read.has_more.then(|| read.to.to_string()) })
     }
@@ -60,6 +55,11 @@ impl Paging {
     /// A first page of this length.
     pub(super) fn of_length(limit: usize) -> Paging {
         Paging { limit: Some(limit), cursor: None }
+    }
+
+    /// An empty one is none: what a script makes of a `next` that is null.
+    fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref().filter(|cursor| !cursor.is_empty())
     }
 
     fn limit(&self) -> Result<usize, Problem> {
@@ -80,8 +80,8 @@ impl Paging {
     ) -> Result<Page<T>, Problem> {
         let limit = self.limit()?;
         let mut items = items.into_iter().peekable();
-        if let Some(cursor) = self.cursor.as_ref().filter(|cursor| !cursor.is_empty()) {
-            while items.next_if(|item| key(item) != *cursor).is_some() {}
+        if let Some(cursor) = self.cursor() {
+            while items.next_if(|item| key(item) != cursor).is_some() {}
             if items.peek().is_none() {
                 let detail = "there is nothing at this cursor any more: begin again without one";
                 return Err(Problem::new(Code::BadRequest, detail));

@@ -197,6 +197,12 @@ impl Registry {
         }
     }
 
+    /// Whether bytes of this digest are there still: whoever has checked them asks no more.
+    pub fn has_blob(&self, sha256: &str) -> Result<(), Error> {
+        let path = self.blob(sha256);
+        fs::metadata(&path).map(drop).map_err(Error::io(&path))
+    }
+
     /// What a pipeline file calls `name@version`.
     pub fn lookup(&self, name: &Name, version: &str) -> Result<Vec<u8>, String> {
         let found = self.get(name.as_str(), version).map_err(|e| e.to_string())?;

@@ -77,15 +77,13 @@ pub struct Plan {
 impl Manager {
     /// Checks it, keeps it, (re)starts it. The same text for one that runs, or whose bounded input has ended, changes nothing.
     pub fn apply(&self, wanted: &Wanted<'_>) -> Result<Applied, Error> {
-        self.is_whole(wanted.name.as_str())?;
-        let accepted = check(self.ground(), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
+        let accepted = self.accept(wanted)?;
         self.switch(wanted, accepted, Cause::Apply, Kind::Apply)
     }
 
     /// Says what [`Manager::apply`] would do, and does nothing.
     pub fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan, Error> {
-        self.is_whole(wanted.name.as_str())?;
-        let accepted = check(self.ground(), wanted.name, wanted.language, wanted.text, &BTreeMap::new())?;
+        let accepted = self.accept(wanted)?;
         self.fits(wanted.name, &accepted.checked)?;
         let entries = self.entries();
         let entry = entries.get(wanted.name);
@@ -93,6 +91,11 @@ impl Manager {
         let before = entry.map(|entry| entry.revision.clone());
         let after = revision(wanted, &accepted, Cause::Apply, before.as_ref().map_or(0, |before| before.number) + 1);
         Ok(Plan { name: wanted.name.clone(), creates: before.is_none(), before, after, plan: accepted.checked.plan })
+    }
+
+    fn accept(&self, wanted: &Wanted<'_>) -> Result<Accepted, Error> {
+        self.is_whole(wanted.name.as_str())?;
+        check(self.ground(), wanted.name, wanted.language, wanted.text, &BTreeMap::new())
     }
 
     /// Makes it the revision that counts.
@@ -109,29 +112,24 @@ impl Manager {
         }
         self.fits(name, &accepted.checked)?;
         let mut entries = self.entries();
-        if self.is_shutting_down() {
-            return Err(Error::ShuttingDown);
-        }
-        if entries.get(name).is_some_and(|entry| entry.is_being_deleted) {
-            return Err(Error::Deleting(name.clone()));
+        match self.changeable(entries.get_mut(name), name.as_str()) {
+            Ok(_) | Err(Error::Unknown(_)) => {}
+            Err(error) => return Err(error),
         }
         wanted.condition.check(name, entries.get(name))?;
         let before = entries.get(name).map(|entry| &entry.record);
         let number = before.map_or(0, |record| record.revision) + 1;
         let revision = revision(wanted, &accepted, cause, number);
-        if let Some(entry) = entries.get(name)
-            && entry.revision.is_same(&revision)
-            && let Some(view) = entry.is_settled()
-        {
+        let is_same = entries.get(name).is_some_and(|entry| entry.revision.is_same(&revision));
+        if let Some(view) = entries.get(name).filter(|_| is_same).and_then(Entry::is_settled) {
             return Ok(Applied { view, created: false, operation: None });
         }
         self.check_quota(&entries, by, name, revision.memory)?;
         // Order: the bytes of its operators, which nobody deletes while the entries are locked; the revision; the line of the
         // audit; last the record that names the revision.
         for pin in revision.operators.values() {
-            self.0.registry.blob_bytes(&pin.sha256)?;
+            self.0.registry.has_blob(&pin.sha256)?;
         }
-        let is_same = entries.get(name).is_some_and(|entry| entry.revision.is_same(&revision));
         let mut record = Record {
             name: name.clone(),
             revision: if is_same { number - 1 } else { number },
