@@ -111,16 +111,19 @@ pub(super) async fn stream<R: Send + 'static>(
     let taken = tokio::task::spawn_blocking(move || take(receiver));
     let sent = tokio::time::timeout(BODY_TIME_MAX, async {
         let mut body = request.into_body();
-        while let Some(frame) = body.frame().await {
+        loop {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                // Whoever takes nothing more has said why.
+                () = sender.closed() => return Ok(()),
+            };
+            let Some(frame) = frame else { return Ok(()) };
             let frame = frame.map_err(|e| Problem::new(Code::BadRequest, format!("the body broke off: {e}")))?;
-            // Whoever takes nothing more has said why.
-            if let Ok(bytes) = frame.into_data()
-                && sender.send(bytes).await.is_err()
-            {
-                break;
+            if let Ok(bytes) = frame.into_data() {
+                // The same.
+                let _ = sender.send(bytes).await;
             }
         }
-        Ok(())
     });
     let sent = sent.await.unwrap_or_else(|_| {
         Err(Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs())))

@@ -9,6 +9,7 @@ use weir_core::ids::Name;
 
 use super::problem::{Problem, blocking};
 use super::{Running, Watched, metrics};
+use crate::clock;
 use crate::pipeline::{Handle, State};
 
 /// The routes.
@@ -23,10 +24,20 @@ pub fn routes(watched: Watched) -> Router {
 }
 
 /// Whether the process lives
-#[utoipa::path(get, path = "/livez", operation_id = "getLiveness", tag = "probes", responses((status = 200, body = String, content_type = "text/plain")))]
-#[allow(clippy::unused_async, reason = "a handler is")]
-pub(super) async fn live() -> &'static str {
-    "ok\n"
+///
+/// 503 only where nothing but another process helps: nobody has supervised a pipeline for ten minutes. A broker that is gone, a
+/// pipeline that has failed, and a long restore are no such thing.
+#[utoipa::path(get, path = "/livez", operation_id = "getLiveness", tag = "probes",
+    responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = String, content_type = "text/plain", description = "Names what is stuck")))]
+pub(super) async fn live(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
+    let now = clock::now();
+    let running = blocking(move || Ok::<_, Problem>(watched.running())).await?;
+    let stuck: String = running
+        .iter()
+        .filter(|(_, handle)| handle.status.is_stuck(now))
+        .map(|(name, _)| format!("{name} is stuck: nobody supervises it any more\n"))
+        .collect();
+    Ok(answer(stuck))
 }
 
 /// The version of the server
@@ -74,10 +85,15 @@ pub(super) async fn started(Extract(watched): Extract<Watched>) -> Result<Respon
     responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = String, content_type = "text/plain", description = "Names what is not")))]
 pub(super) async fn ready(Extract(watched): Extract<Watched>) -> Result<Response, Problem> {
     let waiting = blocking(move || Ok::<_, Problem>(watched.waiting())).await?;
-    Ok(match waiting.is_empty() {
+    Ok(answer(waiting))
+}
+
+/// What is not as it should be, a line each.
+fn answer(amiss: String) -> Response {
+    match amiss.is_empty() {
         true => "ok\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, waiting).into_response(),
-    })
+        false => (StatusCode::SERVICE_UNAVAILABLE, amiss).into_response(),
+    }
 }
 
 impl Watched {

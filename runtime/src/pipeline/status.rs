@@ -110,6 +110,8 @@ struct Inner {
     facts: Mutex<Facts>,
     observer: OnceLock<Observer>,
     journal: Arc<Journal>,
+    /// By when whoever supervises the pipeline turns again, if that can be said.
+    due: Mutex<Option<Instant>>,
 }
 
 /// A cheap handle to a pipeline's facts.
@@ -125,6 +127,17 @@ impl Status {
     /// What is kept of the pipeline, over this run and those before it.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.0.journal
+    }
+
+    /// Whoever supervises the pipeline turns again within this time, or with nothing, who knows when.
+    pub(super) fn promise(&self, within: Option<Duration>) {
+        let due = within.map(|within| clock::now() + within);
+        *self.0.due.lock().unwrap_or_else(PoisonError::into_inner) = due;
+    }
+
+    /// Whether that promise is broken: nobody supervises it any more, and only another process can.
+    pub fn is_stuck(&self, now: Instant) -> bool {
+        self.0.due.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|due| now > due)
     }
 
     /// Reads.
@@ -188,5 +201,21 @@ impl Status {
     /// Tells `observer` of every turn from now on. There is one, who came first.
     pub(super) fn observe(&self, observer: Observer) {
         let _ = self.0.observer.set(observer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_is_stuck_when_a_promise_is_broken_and_not_where_none_was_made() {
+        let (status, now) = (Status::default(), clock::now());
+        let later = now + Duration::from_secs(3600);
+        assert!(!status.is_stuck(later));
+        status.promise(Some(Duration::from_secs(600)));
+        assert!(!status.is_stuck(now + Duration::from_secs(599)) && status.is_stuck(later));
+        status.promise(None);
+        assert!(!status.is_stuck(later));
     }
 }

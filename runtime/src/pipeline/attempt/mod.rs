@@ -40,6 +40,10 @@ pub(super) struct Ending {
     pub(super) left_open: bool,
 }
 
+/// For what one event asks of the control loop once the pipeline runs, the end of its threads included. Snapshots and commits
+/// are made elsewhere, and bounded by time-outs of their own: whatever takes longer waits for something that never comes.
+const TURN_MAX: Duration = Duration::from_secs(600);
+
 /// What reaches the control loop. Answers carry the number of their attempt: one that comes late belongs to nobody.
 pub(super) enum Event {
     Fact(u32, Box<Fact>),
@@ -50,6 +54,19 @@ pub(super) enum Event {
 
 /// Runs one attempt to its end. `events` is the loop's own queue, so that a wish wakes it.
 pub(super) fn run(
+    job: &Job,
+    settings: weir_core::domain::Settings,
+    status: &Status,
+    wishes: &Wishes,
+    sender: &SyncSender<Event>,
+    events: &Receiver<Event>,
+) -> Ending {
+    let ending = turn(job, settings, status, wishes, sender, events);
+    status.promise(None);
+    ending
+}
+
+fn turn(
     job: &Job,
     settings: weir_core::domain::Settings,
     status: &Status,
@@ -93,6 +110,8 @@ pub(super) fn run(
             None => {
                 let wait =
                     domain.wakeup().map(|at| at.saturating_sub(origin.elapsed())).unwrap_or(Duration::from_secs(3600));
+                // A restore may take as long as it takes.
+                status.promise(domain.has_run().then_some(wait + TURN_MAX));
                 match events.recv_timeout(wait) {
                     Ok(event) => match attempt.translate(event) {
                         Some(fact) => fact,
