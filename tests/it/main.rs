@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
 mod access;
+mod attacks;
 mod bad_input;
 mod checkpoint_commands;
 mod compile;
@@ -31,6 +32,7 @@ mod secrets;
 mod seeing;
 mod serve;
 mod serve_again;
+mod serve_disk_full;
 mod server_commands;
 mod shipped;
 mod sink_folder;

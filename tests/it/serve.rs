@@ -18,6 +18,8 @@ pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) address: String,
     pub(crate) token: String,
+    /// Its folder, as this process sees it.
+    pub(crate) data: PathBuf,
 }
 
 impl Server {
@@ -27,12 +29,17 @@ impl Server {
 
     /// With a changed environment.
     pub(crate) fn start_as(data: &Path, change: impl FnOnce(Weir) -> Weir) -> Server {
+        Server::start_on(data, data.to_owned(), change)
+    }
+
+    /// With a folder that has another path for this process.
+    pub(crate) fn start_on(folder: &Path, data: PathBuf, change: impl FnOnce(Weir) -> Weir) -> Server {
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--data"];
-        let mut process = change(Weir::new(arguments).argument(data)).spawn();
+        let mut process = change(Weir::new(arguments).argument(folder)).spawn();
         let line = process.wait_for_line(SOON, "serves http://");
         let address = line.rsplit("http://").next().unwrap().trim().to_owned();
         let token = fs::read_to_string(data.join("admin-token")).unwrap().trim().to_owned();
-        Server { process, address, token }
+        Server { process, address, token, data }
     }
 
     #[track_caller]
