@@ -33,6 +33,7 @@ mod seeing;
 mod serve;
 mod serve_again;
 mod serve_disk_full;
+mod serve_from;
 mod server_commands;
 mod shipped;
 mod sink_folder;

@@ -20,7 +20,7 @@ use super::problem::{Code, Problem, blocking};
 use super::refusals::{Always, Changing, Named, Taking};
 use super::watched::Watched;
 use crate::clock;
-use crate::pipeline::{Condition, Language, Manager, View, Wanted};
+use crate::pipeline::{Condition, From as Begin, Language, Manager, Origin, View, Wanted};
 
 const PIPELINE_BYTES_MAX: usize = 256 << 10;
 
@@ -152,6 +152,33 @@ pub(super) struct How {
     /// So long nothing of it is committed, and the revision before it comes back where it fails: `10s`, at most `60s`. None,
     /// unless said.
     grace: Option<String>,
+    /// Where it starts: `latest`, though another guarantee made it; `empty`; or a savepoint, by its absolute path on the server's
+    /// machine. Once: from its first commit on it goes on from what it commits.
+    from: Option<String>,
+    /// With `from`: forget the state that is there, or go back behind it.
+    rewind: bool,
+    /// With `from`: leave out state that the text has no place for.
+    allow_non_restored: bool,
+}
+
+impl How {
+    fn origin(&self) -> Result<Option<Origin>, Problem> {
+        let refuse = |detail: &str| Err(Problem::new(Code::BadRequest, detail));
+        let from = match self.from.as_deref() {
+            None if self.rewind || self.allow_non_restored => {
+                return refuse("rewind and allow_non_restored go with `from`");
+            }
+            None => return Ok(None),
+            Some("latest") if self.rewind => return refuse("rewind goes with `from=empty`, or with a savepoint"),
+            Some("latest") => Begin::Latest,
+            Some("empty") => Begin::Empty,
+            Some(path) if std::path::Path::new(path).is_absolute() => Begin::Savepoint(path.into()),
+            Some(_) => {
+                return refuse("`from` is latest, empty, or the absolute path of a savepoint on the server's machine");
+            }
+        };
+        Ok(Some(Origin::new(from, self.rewind, self.allow_non_restored)))
+    }
 }
 
 /// Apply a pipeline
@@ -184,16 +211,19 @@ pub(super) async fn apply(
     let text = String::from_utf8(bytes.to_vec());
     let text =
         text.map_err(|e| Problem::new(Code::BadRequest, format!("a pipeline is UTF-8 text: {}", e.utf8_error())))?;
-    let grace = body::duration("grace", how.grace.as_deref())?.unwrap_or_default();
-    if how.dry_run {
-        let plan =
-            blocking(move || manager.plan(&Wanted { name: &name, language, text: &text, condition, grace, by: &by }))
-                .await?;
-        return Ok(body::json(&Planned::from(plan)));
-    }
-    let applied =
-        blocking(move || manager.apply(&Wanted { name: &name, language, text: &text, condition, grace, by: &by }))
-            .await?;
+    let (grace, origin) = (body::duration("grace", how.grace.as_deref())?.unwrap_or_default(), how.origin()?);
+    let is_dry = how.dry_run;
+    let done = blocking(move || {
+        let wanted = Wanted { name: &name, language, text: &text, condition, grace, origin, by: &by };
+        match is_dry {
+            true => manager.plan(&wanted).map(Err),
+            false => manager.apply(&wanted).map(Ok),
+        }
+    });
+    let applied = match done.await? {
+        Ok(applied) => applied,
+        Err(plan) => return Ok(body::json(&Planned::from(plan))),
+    };
     let status = if applied.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(asked(status, &applied.view, applied.operation.as_ref().map(|it| it.id(&applied.view.name))))
 }

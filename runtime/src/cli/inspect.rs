@@ -61,6 +61,9 @@ fn print(inspection: &Inspection) {
         list(inspection.states.iter().map(|s| format!("{} ({}, v{})", s.name, s.kind, s.schema_version)).collect())
     );
     println!("callbacks  {}", list(inspection.callbacks.clone()));
+    if let Some(schema) = &inspection.config_schema {
+        println!("config     {schema}");
+    }
     println!("imports    {}", list(inspection.imports.clone()));
     inspection.warnings.iter().for_each(|warning| println!("warning    {warning}"));
 }

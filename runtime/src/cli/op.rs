@@ -142,6 +142,9 @@ fn show(arguments: &One) -> Result<(), Exit> {
     println!("  ports: {}", join(&inspection["ports"], &port));
     println!("  states: {}", join(&inspection["states"], &state));
     println!("  callbacks: {}", join(&inspection["callbacks"], &text));
+    if !inspection["config_schema"].is_null() {
+        println!("  config: {}", inspection["config_schema"]);
+    }
     println!("  imports: {}", join(&inspection["imports"], &text));
     for warning in answer["warnings"].as_array().into_iter().flatten() {
         println!("  warning: {}", text(warning));

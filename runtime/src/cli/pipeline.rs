@@ -48,6 +48,15 @@ pub(super) struct Apply {
     /// So long nothing of it is committed, and the revision before comes back where this one fails; default: none
     #[arg(long, value_name = "DURATION")]
     grace: Option<String>,
+    /// Start from a savepoint on the server's machine, from nothing (empty), or from what another guarantee committed (latest)
+    #[arg(long, value_name = "DIR|empty|latest")]
+    from: Option<String>,
+    /// With --from: forget the state that is there, or go back behind it
+    #[arg(long, requires = "from")]
+    rewind: bool,
+    /// With --from: leave out state that the file has no place for
+    #[arg(long, requires = "from")]
+    allow_non_restored: bool,
     /// Do not wait until it runs
     #[arg(long)]
     detach: bool,
@@ -154,7 +163,7 @@ fn path(name: &str) -> String {
 }
 
 fn apply(arguments: &Apply) -> Result<(), Exit> {
-    let Apply { file, dry_run, if_match, grace, detach, on } = arguments;
+    let Apply { file, dry_run, if_match, grace, from, rewind, allow_non_restored, detach, on } = arguments;
     let unreadable = |e: &dyn std::fmt::Display| {
         eprintln!("error: {}: {e}", file.display());
         Exit::Config
@@ -169,6 +178,10 @@ fn apply(arguments: &Apply) -> Result<(), Exit> {
     let mut query = format!("?dry_run={dry_run}");
     if let Some(grace) = grace {
         query += &format!("&grace={grace}");
+    }
+    if let Some(from) = from {
+        let from: String = form_urlencoded::byte_serialize(from.as_bytes()).collect();
+        query += &format!("&from={from}&rewind={rewind}&allow_non_restored={allow_non_restored}");
     }
     let answer = remote.send(Method::PUT, &format!("{}{query}", path(&name)), &headers, text.into_bytes())?;
     if *dry_run {

@@ -25,6 +25,8 @@ pub struct Inspection {
     pub states: Vec<State>,
     /// Callbacks that are called.
     pub callbacks: Vec<String>,
+    /// JSON Schema of its configuration, where it declares one.
+    pub config_schema: Option<serde_json::Value>,
     /// Interfaces that it imports: its capabilities.
     pub imports: Vec<String>,
     /// What whoever runs it should know.
@@ -67,6 +69,8 @@ impl Inspection {
                 .map(|s| State { name: s.name.clone(), kind: s.kind.clone(), schema_version: s.version })
                 .collect(),
             callbacks: d.callbacks.clone(),
+            // Looked at before: what is no JSON is refused.
+            config_schema: d.config_schema.as_deref().and_then(|schema| serde_json::from_str(schema).ok()),
             warnings: wasi::warnings(&surface.imports),
             imports: surface.imports,
         }

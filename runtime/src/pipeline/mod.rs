@@ -43,8 +43,8 @@ pub use graph::{Edge, Graph};
 pub use job::{Checked, Error as JobError, Job, Lookup};
 pub use live::{Live, Pulse, Watched as WatchedNode, known as known_watermark};
 pub use manager::{
-    Applied, Cause, Condition, Error as ManagerError, GRACE_MAX, Kind, Language, Manager, OpenDoor, Operation, Pin,
-    Plan, Progress, Revision, View, Wanted,
+    Applied, Cause, Condition, Error as ManagerError, From, GRACE_MAX, Kind, Language, Manager, OpenDoor, Operation,
+    Origin, Pin, Plan, Progress, Revision, View, Wanted,
 };
 pub use pace::Rate;
 pub use service::{Handle, Outcome, Service, Settings};

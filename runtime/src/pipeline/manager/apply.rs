@@ -11,6 +11,7 @@ use weir_core::ids::Name;
 use super::check::{Accepted, check};
 use super::entry::{Entry, View};
 use super::operation::{self, Kind, Operation};
+use super::origin::Origin;
 use super::record::{Desired, Record, Rest};
 use super::revision::{Cause, Language, Revision};
 use super::trial::Trial;
@@ -32,6 +33,8 @@ pub struct Wanted<'a> {
     pub condition: Condition,
     /// How long nothing of it is committed, so that the revision before it can come back where this one fails; zero: it stays.
     pub grace: Duration,
+    /// Where it starts from, if not from what is committed.
+    pub origin: Option<Origin>,
     /// Who wants it.
     pub by: &'a Actor,
 }
@@ -84,7 +87,7 @@ impl Manager {
     /// Says what [`Manager::apply`] would do, and does nothing.
     pub fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan, Error> {
         let accepted = self.accept(wanted)?;
-        self.fits(wanted.name, &accepted.checked)?;
+        self.can_start(wanted.origin.as_ref(), &accepted.checked)?;
         let entries = self.entries();
         let entry = entries.get(wanted.name);
         wanted.condition.check(wanted.name, entry)?;
@@ -110,7 +113,10 @@ impl Manager {
         if wanted.grace > GRACE_MAX {
             return Err(Error::LongGrace(wanted.grace));
         }
-        self.fits(name, &accepted.checked)?;
+        if wanted.origin.is_some() && !wanted.grace.is_zero() {
+            return Err(Error::OriginOnTrial);
+        }
+        self.can_start(wanted.origin.as_ref(), &accepted.checked)?;
         let mut entries = self.entries();
         match self.changeable(entries.get_mut(name), name.as_str()) {
             Ok(_) | Err(Error::Unknown(_)) => {}
@@ -121,7 +127,8 @@ impl Manager {
         let number = before.map_or(0, |record| record.revision) + 1;
         let revision = revision(wanted, &accepted, cause, number);
         let is_same = entries.get(name).is_some_and(|entry| entry.revision.is_same(&revision));
-        if let Some(view) = entries.get(name).filter(|_| is_same).and_then(Entry::is_settled) {
+        let starts_anew = wanted.origin.is_some();
+        if let Some(view) = entries.get(name).filter(|_| is_same && !starts_anew).and_then(Entry::is_settled) {
             return Ok(Applied { view, created: false, operation: None });
         }
         self.check_quota(&entries, by, name, revision.memory)?;
@@ -142,6 +149,7 @@ impl Manager {
                 grace_ms: wanted.grace.as_millis() as u64,
                 from: None,
             }),
+            origin: wanted.origin.clone(),
             taken_back: None,
             operations: before.map(|it| it.operations.clone()).unwrap_or_default(),
         };
@@ -151,7 +159,7 @@ impl Manager {
         }
         let pins: Vec<String> =
             revision.operators.iter().map(|(written, pin)| format!("{written} {}", pin.sha256)).collect();
-        let detail = json!({"revision": record.revision, "operators": pins});
+        let detail = json!({"revision": record.revision, "operators": pins, "origin": record.origin});
         self.audit(by, &format!("pipeline.{}", kind.as_str()), name.as_str(), detail)?;
         self.0.records.keep(&record)?;
         crash::point("deploy.switched");

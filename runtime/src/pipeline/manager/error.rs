@@ -8,6 +8,7 @@ use weir_core::ids::Name;
 
 use super::upgrade::GRACE_MAX;
 use crate::access::OverQuota;
+use crate::pipeline::savepoint;
 use crate::pipeline::status::State;
 use crate::registry;
 use crate::settings::Diagnostics;
@@ -94,6 +95,12 @@ pub enum Error {
     /// Longer than a transaction should stay open.
     #[error("a grace of {} s is too long: at most {} s", .0.as_secs(), GRACE_MAX.as_secs())]
     LongGrace(Duration),
+    /// Where it is to start from is no such place.
+    #[error("{0}; nothing was changed")]
+    Origin(savepoint::Error),
+    /// What a start from elsewhere leaves behind is not there to go back to.
+    #[error("a start with `from` has no grace: there is no way back from it")]
+    OriginOnTrial,
     /// Pipelines use it.
     #[error("{version} is used by {}: stop using it there first", users.join(", "))]
     InUse {

@@ -10,6 +10,7 @@ use weir_core::ids::Name;
 
 use super::Error;
 use super::operation::Operation;
+use super::origin::Origin;
 use super::revision::Revision;
 use super::trial::Trial;
 use crate::crash;
@@ -53,6 +54,9 @@ pub(super) struct Record {
     /// The revision is on trial: see there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trial: Option<Trial>,
+    /// Where it starts from, if that was said: see there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<Origin>,
     /// That the server went back to an earlier revision by itself, and why; until somebody applies another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) taken_back: Option<String>,

@@ -8,13 +8,13 @@ use weir_core::ids::Name;
 
 use super::check::check_again;
 use super::entry::{Entry, last_checkpoint};
-use super::operation;
 use super::record::{Desired, Record, Rest};
 use super::revision::Revision;
 use super::{Error, Manager};
+use super::{operation, origin};
 use crate::clock;
 use crate::journal::What;
-use crate::pipeline::job::{Checked, Job};
+use crate::pipeline::job::Checked;
 use crate::pipeline::service::{Outcome, Service, Settings};
 use crate::pipeline::shards::Shards;
 use crate::pipeline::status::{State, Turn};
@@ -62,15 +62,15 @@ impl Manager {
             }),
         };
         let kept = self.memory(&name);
-        let mut job =
-            match checked.and_then(|checked| Job::open_again(checked, &state, kept).map_err(|e| e.to_string())) {
-                Ok(job) => job,
-                Err(problem) => {
-                    tracing::error!("pipeline {name}: {problem}");
-                    self.tell(&name, State::Failed, &problem);
-                    return self.on_rest(&name, number, Rest::Failed(problem));
-                }
-            };
+        let origin = self.update(&name, number, |entry| self.begin_origin(entry)).flatten();
+        let (mut job, start) = match checked.and_then(|checked| origin::open(origin.as_ref(), checked, &state, kept)) {
+            Ok(opened) => opened,
+            Err(problem) => {
+                tracing::error!("pipeline {name}: {problem}");
+                self.tell(&name, State::Failed, &problem);
+                return self.on_rest(&name, number, Rest::Failed(problem));
+            }
+        };
         job.budget = Arc::clone(&self.0.budget);
         job.shards = Shards::on(&self.0.shards);
         if let Ok(journal) = self.journal(name.as_str()) {
@@ -78,7 +78,7 @@ impl Manager {
         }
         let memory = job.memory.clone();
         let trial = self.update(&name, number, |entry| self.begin_trial(entry)).flatten();
-        let settings = Settings { waits_for_brokers: true, trial, ..Settings::default() };
+        let settings = Settings { start, waits_for_brokers: true, trial, ..Settings::default() };
         let (service, handle) = Service::new(job, settings);
         let (weak, observed) = (Arc::downgrade(&self.0), name.clone());
         handle.status.observe(Box::new(move |turn| {
@@ -92,7 +92,10 @@ impl Manager {
                     }
                     manager.on_state(&observed, number, state);
                 }
-                Turn::FirstCommit => drop(manager.update(&observed, number, |entry| manager.end_trial(entry))),
+                Turn::FirstCommit => drop(manager.update(&observed, number, |entry| {
+                    manager.end_trial(entry);
+                    manager.end_origin(entry);
+                })),
             }
         }));
         // Stopped or applied again while it was being checked: the newer wish counts.

@@ -43,7 +43,7 @@ impl Manager {
         let accepted = check(self.ground(), name, before.language, &text, &pins)?;
         // Of two at once, the second sees what the first has made of it.
         let condition = if condition == Condition::None { Condition::Revision(before.number) } else { condition };
-        let wanted = Wanted { name, language: before.language, text: &text, condition, grace, by };
+        let wanted = Wanted { name, language: before.language, text: &text, condition, grace, origin: None, by };
         self.switch(&wanted, accepted, Cause::Upgrade, Kind::Upgrade)
     }
 
@@ -62,6 +62,7 @@ impl Manager {
             text: &again.text,
             condition: Condition::Revision(revision),
             grace: Duration::ZERO,
+            origin: None,
             by,
         };
         self.switch(&wanted, accepted, Cause::Rollback { to }, Kind::Rollback)

@@ -244,10 +244,11 @@ impl<'t> Field<'t> {
                     "the path \"{}\" is relative, and a pipeline that comes over HTTP lies in no folder",
                     self.shown()
                 );
-                reader.error(
-                    self.problem("weir::config::relative_path", message).help("write an absolute path"),
-                    self.span(),
-                );
+                let help = match self.key {
+                    "operator" => "upload it, and write NAME@VERSION here",
+                    _ => "write an absolute path",
+                };
+                reader.error(self.problem("weir::config::relative_path", message).help(help), self.span());
                 None
             }
         }

@@ -1,0 +1,119 @@
+//! `?from=`: a pipeline of a server starts from a savepoint, from nothing, or goes on under another guarantee. Once: a kill before
+//! its first commit starts from there again, one behind it does not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use weir_tests::http::{Answer, try_request};
+use weir_tests::process::Exit;
+
+use crate::serve::{SOON, Server, TOML, plain, rows};
+
+const ROWS: u64 = 6_000;
+
+fn put(server: &Server, query: &str, text: &str) -> Answer {
+    server.send("PUT", &format!("/api/v1/pipelines/p?{query}"), &[TOML], text.as_bytes())
+}
+
+fn text(out: &Path) -> String {
+    plain("p", out, ROWS, 2_000)
+}
+
+fn truth(dir: &Path) -> Vec<String> {
+    let server = Server::start(&dir.join("truth-data"));
+    server.apply("p", &plain("p", &dir.join("truth"), ROWS, 1_000_000)).expect(201);
+    server.wait_for_state("p", "stopped");
+    rows(&dir.join("truth"))
+}
+
+/// In the middle of its work, stopped with a savepoint, and forgotten: its rows and the savepoint are what is left.
+fn kept(dir: &Path) -> PathBuf {
+    let server = Server::start(&dir.join("data"));
+    server.apply("p", &text(&dir.join("out"))).expect(201);
+    server.wait_for("p", "some epochs", |view| view["last_checkpoint"]["epoch"].as_u64() >= Some(3));
+    let how = format!(r#"{{"savepoint": true, "to": {:?}, "wait": true}}"#, dir.join("kept").display());
+    let json = ("Content-Type", "application/json");
+    let stopped = server.send("POST", "/api/v1/pipelines/p:stop", &[json], how.as_bytes()).expect(200).json();
+    server.send("DELETE", "/api/v1/pipelines/p", &[], b"").expect(204);
+    PathBuf::from(stopped["savepoint"]["path"].as_str().unwrap())
+}
+
+#[test]
+fn started_from_a_savepoint_once_wherever_a_kill_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let truth = truth(dir.path());
+    for (point, nth) in [
+        ("deploy.switched", 1),
+        ("fence.done", 1),
+        ("current.swapped", 1),
+        ("current.swapped", 2),
+        ("current.swapped", 3),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, out) = (dir.path().join("data"), dir.path().join("out"));
+        let folder = kept(dir.path());
+        let mut server = Server::start_as(&data, |weir| weir.crash_at(point, nth));
+        let bearer = format!("Bearer {}", server.token);
+        let path = format!("/api/v1/pipelines/p?from={}", folder.display());
+        let headers = [("Authorization", bearer.as_str()), TOML];
+        // It may die before it has answered.
+        drop(try_request(&server.address, "PUT", &path, &headers, text(&out).as_bytes()));
+        server.process.wait(SOON).expect(Exit::KILLED);
+        server = Server::start(&data);
+        server.wait_for_state("p", "stopped");
+        assert!(rows(&out) == truth, "{point} {nth}: {} rows", rows(&out).len());
+        let record = fs::read_to_string(data.join("specs/p.json")).unwrap();
+        assert!(!record.contains("origin"), "{point} {nth}: {record}");
+    }
+}
+
+#[test]
+fn started_from_nothing_only_where_that_is_said_and_then_it_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, truth) = (dir.path().join("out"), truth(dir.path()));
+    let server = Server::start(&dir.path().join("data"));
+    server.apply("p", &text(&out)).expect(201);
+    server.wait_for("p", "a checkpoint", |view| view["last_checkpoint"].is_object());
+    put(&server, "from=empty", &text(&out)).expect(200);
+    let failed = || server.get("p")["state"] == "failed";
+    weir_tests::wait::wait_until(SOON, "it is refused", failed);
+    let problem = server.get("p")["problem"].to_string();
+    assert!(problem.contains("has committed state"), "{problem}");
+    put(&server, "from=empty&rewind=true", &text(&out)).expect(200);
+    server.wait_for_state("p", "stopped");
+    assert!(rows(&out) == truth, "{} rows", rows(&out).len());
+}
+
+#[test]
+fn another_guarantee_goes_on_from_what_the_one_before_has_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, truth) = (dir.path().join("out"), truth(dir.path()));
+    let server = Server::start(&dir.path().join("data"));
+    server.apply("p", &text(&out)).expect(201);
+    server.wait_for("p", "a checkpoint", |view| view["last_checkpoint"].is_object());
+    let other = text(&out).replace("interval = ", "guarantee = \"at-least-once\"\ninterval = ");
+    put(&server, "", &other).expect(200);
+    weir_tests::wait::wait_until(SOON, "it is refused", || server.get("p")["state"] == "failed");
+    let problem = server.get("p")["problem"].to_string();
+    assert!(problem.contains("the guarantee has changed"), "{problem}");
+    put(&server, "from=latest", &other).expect(200);
+    server.wait_for_state("p", "stopped");
+    assert!(rows(&out) == truth, "{} rows", rows(&out).len());
+}
+
+#[test]
+fn what_nothing_can_be_started_from_is_refused_before_anything_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let server = Server::start(&dir.path().join("data"));
+    server.apply("p", &text(&out)).expect(201);
+    server.wait_for("p", "a checkpoint", |view| view["last_checkpoint"].is_object());
+    for query in ["from=kept", "from=../kept", "rewind=true", "from=latest&rewind=true", "from=empty&grace=1s"] {
+        put(&server, query, &text(&out)).expect_problem(400, "bad-request");
+    }
+    let nowhere = format!("from={}", dir.path().join("nowhere").display());
+    put(&server, &nowhere, &text(&out)).expect_problem(422, "bad-origin");
+    let dry = put(&server, &format!("{nowhere}&dry_run=true"), &text(&out));
+    dry.expect_problem(422, "bad-origin");
+    assert_eq!((&server.get("p")["revision"], &server.get("p")["restarts"]), (&1.into(), &0.into()));
+}
