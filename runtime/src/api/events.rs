@@ -14,7 +14,7 @@ use super::body;
 use super::page::{Page, Paging};
 use super::problem::{Problem, blocking};
 use super::refusals::{Always, Named};
-use super::stream::{Follow, From, Serving, wants_stream};
+use super::stream::{Follow, From, ServerSentEvent, Serving, wants_stream};
 use super::watched::Watched;
 use crate::clock::rfc3339;
 use crate::journal::{self, What};
@@ -95,7 +95,7 @@ pub(super) fn millis(time: std::time::Duration) -> f64 {
 #[utoipa::path(get, path = "/api/v1/pipelines/{name}/events", operation_id = "followEvents", tag = "seeing",
     params(("name" = String, Path, description = "The pipeline"), From, Paging,
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen")),
-    responses((status = 200, content((String = "text/event-stream"), (Page<Event> = "application/json"))), Always, Named))]
+    responses((status = 200, content((ServerSentEvent = "text/event-stream"), (Page<Event> = "application/json"))), Always, Named))]
 pub(super) async fn events(
     State(watched): State<Watched>,
     Extension(serving): Extension<Serving>,
@@ -105,6 +105,8 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (name, from, paging) = (body::path(path)?, body::query(from)?.id(&headers)?, body::query(asked)?);
+    // A stream has no pages, and what is wrong with one is wrong all the same.
+    paging.by_number()?;
     let journal = blocking(move || watched.journal(&name)).await?;
     if !wants_stream(&headers, true) {
         return Ok(body::json(&paging.of_ring(&journal.events, |_| true, Event::of)?));

@@ -14,7 +14,7 @@ use super::body;
 use super::page::{Page, Paging};
 use super::problem::{Code, Problem, blocking};
 use super::refusals::{Always, Named};
-use super::stream::{Follow, From, Serving, wants_stream};
+use super::stream::{Follow, From, ServerSentEvent, Serving, wants_stream};
 use super::watched::Watched;
 use crate::clock::{self, rfc3339};
 use crate::journal::{self, Level};
@@ -123,7 +123,7 @@ impl Wanted {
 #[utoipa::path(get, path = "/api/v1/pipelines/{name}/logs", operation_id = "readLogs", tag = "seeing",
     params(("name" = String, Path, description = "The pipeline"), Which, From, Paging,
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last line that was seen")),
-    responses((status = 200, content((Page<LogLine> = "application/json"), (String = "text/event-stream"))), Always, Named))]
+    responses((status = 200, content((Page<LogLine> = "application/json"), (ServerSentEvent = "text/event-stream"))), Always, Named))]
 #[allow(clippy::too_many_arguments, reason = "what a handler takes out of a request")]
 pub(super) async fn logs(
     State(watched): State<Watched>,
@@ -138,6 +138,8 @@ pub(super) async fn logs(
     let from = body::query(from)?.id(&headers)?;
     let is_stream = which.follow || wants_stream(&headers, false);
     let wanted = which.wanted(clock::now_millis())?;
+    // A stream has no pages, and what is wrong with one is wrong all the same.
+    paging.by_number()?;
     let journal = blocking(move || watched.journal(&name)).await?;
     if !is_stream {
         return Ok(body::json(&paging.of_ring(&journal.logs, |line| wanted.takes(line), LogLine::of)?));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Code, Problem};
 use crate::journal::{Journal, Ring};
@@ -68,6 +68,18 @@ pub(super) fn wants_stream(headers: &HeaderMap, unless_said: bool) -> bool {
         (false, true) => false,
         (false, false) => unless_said,
     }
+}
+
+/// One event of a stream.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "stands in the documentation only")]
+pub(super) struct ServerSentEvent {
+    /// Behind which to go on; none with `gap` and `end`.
+    id: Option<String>,
+    /// What it is: the `event` of `data`, or `log`, `gap`, `end`.
+    event: String,
+    /// JSON, on one line.
+    data: String,
 }
 
 /// An event: its name and its data.
