@@ -44,6 +44,15 @@ pub(super) struct Ending {
 /// are made elsewhere, and bounded by time-outs of their own: whatever takes longer waits for something that never comes.
 const TURN_MAX: Duration = Duration::from_secs(600);
 
+/// Between two attempts nobody promises anything.
+struct SilentAfter<'a>(&'a Status);
+
+impl Drop for SilentAfter<'_> {
+    fn drop(&mut self) {
+        self.0.promise(None);
+    }
+}
+
 /// What reaches the control loop. Answers carry the number of their attempt: one that comes late belongs to nobody.
 pub(super) enum Event {
     Fact(u32, Box<Fact>),
@@ -61,19 +70,7 @@ pub(super) fn run(
     sender: &SyncSender<Event>,
     events: &Receiver<Event>,
 ) -> Ending {
-    let ending = turn(job, settings, status, wishes, sender, events);
-    status.promise(None);
-    ending
-}
-
-fn turn(
-    job: &Job,
-    settings: weir_core::domain::Settings,
-    status: &Status,
-    wishes: &Wishes,
-    sender: &SyncSender<Event>,
-    events: &Receiver<Event>,
-) -> Ending {
+    let _silent = SilentAfter(status);
     let origin = clock::now();
     let mut attempt = match Attempt::new(job, status, wishes, sender.clone(), &settings) {
         Ok(attempt) => attempt,
