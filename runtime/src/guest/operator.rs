@@ -14,7 +14,7 @@ use super::imports;
 use super::inspection::Inspection;
 use super::refused::RefusedComponent;
 use super::store::{Data, call_once, describe_store, typecheck};
-use super::structure::check_structure;
+use super::structure::{check_structure, shown_list};
 use super::wasi;
 use crate::hex;
 
@@ -73,7 +73,7 @@ impl Operator {
         let mut store = describe_store(engine, &sha256);
         let instance = pre.instantiate(&mut store).map_err(wrong_type)?;
         let guest = (instance.get_export_index(&mut store, None, &surface.guest))
-            .ok_or_else(|| RefusedComponent::NotAnOperator(surface.exports.join(", ")))?;
+            .ok_or_else(|| RefusedComponent::NotAnOperator(shown_list(&surface.exports)))?;
         let mut index = |name: &str| {
             (instance.get_export_index(&mut store, Some(&guest), name))
                 .ok_or_else(|| RefusedComponent::WrongType(format!("{} lacks `{name}`", surface.guest)))
