@@ -5,14 +5,25 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The number of a checkpoint. Grows by one per attempt at a checkpoint, across restarts and rewinds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
 impl Epoch {
+    /// The largest that is read: no pipeline comes near it, and there is room for those that follow.
+    pub const MAX: Epoch = Epoch(1 << 62);
+
     /// The epoch after this one.
     pub fn next(self) -> Epoch {
         Epoch(self.0 + 1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Epoch {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Epoch, D::Error> {
+        let epoch = Epoch(u64::deserialize(deserializer)?);
+        let found = || serde::de::Error::custom(format!("no pipeline has come to epoch {epoch}"));
+        if epoch <= Epoch::MAX { Ok(epoch) } else { Err(found()) }
     }
 }
 
@@ -79,7 +90,14 @@ impl<'de> Deserialize<'de> for Name {
 
 #[cfg(test)]
 mod tests {
-    use super::Name;
+    use super::{Epoch, Name};
+
+    #[test]
+    fn an_epoch_that_leaves_no_room_for_the_next_is_not_read() {
+        let read = |text: &str| serde_json::from_str::<Epoch>(text).map_err(|e| e.to_string());
+        assert_eq!(read("4611686018427387904"), Ok(Epoch::MAX));
+        assert!(read("18446744073709551615").is_err_and(|e| e.starts_with("no pipeline has come to epoch 184467")));
+    }
 
     #[test]
     fn a_name_is_what_the_one_rule_says() {

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use weir_core::checkpoint::manifest::{self, FileRef, Manifest, SnapshotRef};
+use weir_core::checkpoint::manifest::{self, FileRef, Manifest, SnapshotRef, Unreadable};
 use weir_core::ids::Name;
 use weir_core::key_group::KEY_GROUPS;
 
@@ -295,19 +295,14 @@ impl Opened {
             Err(source) => return Err(Error::Io { path: manifest_path, source }),
         };
         let damaged = |detail| Error::Damaged { path: manifest_path.clone(), detail };
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
         let sha256 = hex::sha256(&bytes);
         if let Some(expected) = expected.filter(|expected| *expected != sha256) {
             return Err(damaged(format!("its sha256 is {sha256}, {expected} was written")));
         }
-        let Version { version } = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-        if version > manifest::VERSION {
-            return Err(Error::Newer { path: manifest_path, found: version, known: manifest::VERSION });
-        }
-        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let manifest = Manifest::decode(&bytes).map_err(|unreadable| match unreadable {
+            Unreadable::Newer(found) => Error::Newer { path: manifest_path.clone(), found, known: manifest::VERSION },
+            Unreadable::Damaged(e) => damaged(e.to_string()),
+        })?;
         if manifest.pipeline != *pipeline {
             let (path, wanted) = (path.to_owned(), pipeline.clone());
             return Err(Error::OtherPipeline { path, found: manifest.pipeline, wanted });

@@ -176,7 +176,39 @@ pub struct Manifest {
     pub parts: Vec<StagedPart>,
 }
 
+/// Bytes that are no manifest for this build.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// A later build wrote them.
+    #[error("it has version {0}, and this build reads {VERSION}")]
+    Newer(u32),
+    /// They are none at all.
+    #[error(transparent)]
+    Damaged(#[from] serde_json::Error),
+}
+
 impl Manifest {
+    /// Reads what [`Manifest::encode`] has written. Whether its files are there, and are named as weir names them, is another
+    /// question.
+    pub fn decode(bytes: &[u8]) -> Result<Manifest, Unreadable> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        // First and alone: what else a later version has, nobody here can know.
+        match serde_json::from_slice(bytes)? {
+            Version { version } if version > VERSION => Err(Unreadable::Newer(version)),
+            _ => Ok(serde_json::from_slice(bytes)?),
+        }
+    }
+
+    /// The bytes that lie in the store, and whose digest a COMMIT names.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
     /// Every stored file that this manifest names: the only list from which files are kept or deleted.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         self.state.base.values().chain(&self.state.deltas)

@@ -14,8 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
-use weir_core::checkpoint::manifest::{FileRef, Manifest, SnapshotRef, VERSION};
+use weir_core::checkpoint::manifest::{FileRef, Manifest, SnapshotRef, Unreadable, VERSION};
 use weir_core::ids::{Epoch, Token};
 
 pub use crate::state::Error;
@@ -87,7 +86,8 @@ impl SnapshotStore {
     /// On [`Error::NoSpace`] nothing of it remains and the epoch is declined. After any other error the process ends.
     pub fn prepare(&self, manifest: &Manifest) -> Result<Prepared, Error> {
         let name = named(manifest.epoch, manifest.token, MANIFEST);
-        let bytes = encode(manifest, &self.storage.place(&name))?;
+        let failed = |e: serde_json::Error| Error::fatal("encoding the manifest of", &self.storage.place(&name), e);
+        let bytes = manifest.encode().map_err(failed)?;
         for file in manifest.files() {
             let stored = stored_name(file);
             if self.storage.length(&stored)? != Some(file.bytes) {
@@ -195,24 +195,15 @@ impl SnapshotStore {
     }
 
     fn find(&self, epoch: Epoch, token: Token) -> Result<Found, Error> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
         let path = self.place_of_manifest(epoch, token);
         let bytes = match self.storage.get(&named(epoch, token, MANIFEST)) {
             Err(storage::Error::Missing(path)) => return Err(Error::Missing { what: MANIFEST, path }),
             bytes => bytes?,
         };
-        let damaged =
-            |e: serde_json::Error| Error::Damaged { what: MANIFEST, path: path.clone(), detail: e.to_string() };
-        let manifest = match serde_json::from_slice(&bytes) {
-            Ok(Version { version }) if version > VERSION => {
-                Err(Error::Newer { what: MANIFEST, path: path.clone(), found: version, known: VERSION })
-            }
-            Ok(_) => serde_json::from_slice(&bytes).map_err(damaged),
-            Err(e) => Err(damaged(e)),
-        };
+        let manifest = Manifest::decode(&bytes).map_err(|unreadable| match unreadable {
+            Unreadable::Newer(found) => Error::Newer { what: MANIFEST, path: path.clone(), found, known: VERSION },
+            Unreadable::Damaged(e) => Error::Damaged { what: MANIFEST, path: path.clone(), detail: e.to_string() },
+        });
         let sha256 = hex::sha256(&bytes);
         Ok(Found { bytes, sha256, manifest })
     }
@@ -228,13 +219,6 @@ struct Found {
 
 fn named(epoch: Epoch, token: Token, name: &str) -> String {
     format!("{epoch}-{token}/{name}")
-}
-
-fn encode(manifest: &Manifest, path: &Path) -> Result<Vec<u8>, Error> {
-    let mut bytes =
-        serde_json::to_vec_pretty(manifest).map_err(|e| Error::fatal("encoding the manifest of", path, e))?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 /// The digest that a mark holds. One that a power cut left empty says only that the snapshot was committed.
