@@ -7,7 +7,7 @@ use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity as MietteSeverity,
 };
 use serde::Serialize;
-use weir_core::graph::fault::{Fault, Severity};
+use weir_core::graph::fault::{ERRORS_ENOUGH, Fault, Severity};
 
 use super::source::Format;
 use super::tree::Span;
@@ -62,7 +62,14 @@ impl Problem {
     }
 }
 
-/// All that is wrong with a text, in the order of the text. Not empty when it is an error.
+/// Notes a problem, as long as anyone will see it: behind the last that is shown there is only one more.
+pub(super) fn note(problems: &mut Vec<Problem>, fault: Fault, span: Option<Span>) {
+    if problems.len() <= ERRORS_ENOUGH {
+        problems.push(Problem::new(fault, span));
+    }
+}
+
+/// What is wrong with a text, in the order of the text. Not empty when it is an error.
 #[derive(Debug, Clone)]
 pub struct Diagnostics {
     name: String,
@@ -115,6 +122,13 @@ impl Diagnostics {
         // What has no place concerns the whole text and comes last. Stable: what stands at one place stays in order.
         problems.sort_by_key(|p| p.span.as_ref().map_or(usize::MAX, |s| s.start));
         problems.dedup();
+        if problems.len() > ERRORS_ENOUGH {
+            let severity = problems[ERRORS_ENOUGH].fault.severity;
+            problems.truncate(ERRORS_ENOUGH);
+            let more = Fault::error("weir::config::more", "", format!("there is more than these {ERRORS_ENOUGH}"));
+            let more = more.help("mend these, and look again");
+            problems.push(Problem::without_place(Fault { severity, ..more }));
+        }
         Diagnostics { name: name.to_string(), text: text.into(), format, problems }
     }
 

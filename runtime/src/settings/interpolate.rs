@@ -3,7 +3,7 @@
 
 use weir_core::graph::fault::Fault;
 
-use super::diagnostics::Problem;
+use super::diagnostics::{Problem, note};
 use super::secrets;
 use super::source::{Environment, ReadFile};
 use super::tree::{Span, Tree, Value};
@@ -36,17 +36,18 @@ impl Walk<'_, '_, '_> {
             }
             Value::String(text) if text.contains("${") => {
                 let (written, span) = (text.clone(), tree.span.clone());
-                let before = self.problems.len();
-                *text = self.replace(&written, span, path);
-                tree.unresolved = self.problems.len() > before;
+                let (replaced, is_whole) = self.replace(&written, span, path);
+                *text = replaced;
+                tree.unresolved = !is_whole;
                 tree.written = Some(written);
             }
             _ => {}
         }
     }
 
-    fn replace(&mut self, written: &str, span: Option<Span>, path: &str) -> String {
-        let mut out = String::with_capacity(written.len());
+    /// The text with what its references stand for, and whether all of them stand for something.
+    fn replace(&mut self, written: &str, span: Option<Span>, path: &str) -> (String, bool) {
+        let (mut out, mut is_whole) = (String::with_capacity(written.len()), true);
         let mut rest = written;
         while let Some(at) = rest.find("${") {
             if rest[..at].ends_with('$') {
@@ -59,17 +60,20 @@ impl Walk<'_, '_, '_> {
             let Some(end) = rest[at..].find('}') else {
                 let fault = Fault::error("weir::config::reference", path, "`${` is never closed");
                 self.report(fault.help("write ${env:NAME} or ${file:PATH}; for a plain ${ write $${"), "${", &span);
-                return out;
+                return (out, false);
             };
             let reference = &rest[at..=at + end];
             match self.resolve(&reference[2..reference.len() - 1], path) {
                 Ok(value) => out.push_str(&value),
-                Err(fault) => self.report(fault, reference, &span),
+                Err(fault) => {
+                    self.report(fault, reference, &span);
+                    is_whole = false;
+                }
             }
             rest = &rest[at + end + 1..];
         }
         out.push_str(rest);
-        out
+        (out, is_whole)
     }
 
     fn resolve(&self, reference: &str, path: &str) -> Result<String, Fault> {
@@ -135,6 +139,6 @@ impl Walk<'_, '_, '_> {
             let at = span.start + self.text.get(span.clone())?.find(reference)?;
             Some(at..at + reference.len())
         });
-        self.problems.push(Problem::new(fault, exact.or_else(|| span.clone())));
+        note(self.problems, fault, exact.or_else(|| span.clone()));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use weir_core::graph::fault::Fault;
 
-use super::diagnostics::{Diagnostics, Problem};
+use super::diagnostics::{Diagnostics, Problem, note};
 use super::interpolate;
 use super::secrets::Secrets;
 use super::tree::{Span, Tree, Value};
@@ -127,7 +127,7 @@ fn toml(text: &str, problems: &mut Vec<Problem>) -> Option<Tree> {
     let (table, errors) = toml::de::DeTable::parse_recoverable(text);
     for error in &errors {
         let fault = Fault::error("weir::config::syntax", "", error.message().to_string());
-        problems.push(Problem::new(syntax_help(fault), error.span()));
+        note(problems, syntax_help(fault), error.span());
     }
     if !errors.is_empty() {
         return None;
@@ -136,7 +136,7 @@ fn toml(text: &str, problems: &mut Vec<Problem>) -> Option<Tree> {
     let tree = Tree::of_toml(table, &mut too_large);
     for span in too_large {
         let fault = Fault::error("weir::config::wrong_type", "", "the number does not fit into 64 bits");
-        problems.push(Problem::new(fault, Some(span)));
+        note(problems, fault, Some(span));
     }
     Some(tree)
 }

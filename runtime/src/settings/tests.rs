@@ -461,3 +461,35 @@ fn files_are_loaded_with_their_folder() {
     }
     fs::remove_dir_all(&folder).expect("removes what it made");
 }
+
+#[test]
+fn of_a_text_that_is_wrong_everywhere_the_first_hundred_faults_are_told() {
+    // With a quarter of a megabyte each took seconds to minutes, or gigabytes.
+    let size = 256 << 10;
+    let source = |i: usize| format!("[sources.{}{i:04}]\ntype = \"stdin\"\n", "a".repeat(59));
+    let sources: String = (0..1_000).map(source).collect();
+    let edges = |name: &str| {
+        let list = format!("\"{name}\",").repeat((size - sources.len()) / (name.len() + 3));
+        format!("version = 1\nname = \"p\"\n{sources}[sinks.o]\ntype = \"discard\"\ninputs = [{list}]\n")
+    };
+    let ports: String = (0..9_000).map(|i| format!("i{i} = \"in\",")).collect();
+    let keys: String = (0..5_000).map(|i| format!("{i} = {{ json = \"\" }},")).collect();
+    let numbered = |begin: &str, end: &str| -> String {
+        (0..).map(|i| format!("{begin}{i}{end}\n")).take(size / (begin.len() + end.len() + 6)).collect()
+    };
+    for (what, text) in [
+        ("syntax", "=\n".repeat(size / 2)),
+        ("tables twice", "[a]\n".repeat(size / 4)),
+        ("unknown keys", numbered("x", " = 1")),
+        ("references", format!("x = [{}]", "\"${a}\",".repeat(size / 7))),
+        ("edges to names that are nearly there", edges(&"b".repeat(63))),
+        ("many edges to nowhere", edges("b")),
+        ("keys of no port", format!("{ENDS}[nodes.n]\noperator = \"x@1\"\ninputs = {{{ports}}}\nkey = {{{keys}}}\n")),
+    ] {
+        let refused = toml(&text).expect_err(what);
+        let problems = refused.problems();
+        assert_eq!(problems.len(), 101, "{what}");
+        assert_eq!(problems[100].message(), "there is more than these 100", "{what}");
+        assert!(refused.render(Style::Json).len() < 64 * size, "{what}");
+    }
+}

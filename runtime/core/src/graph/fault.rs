@@ -45,6 +45,15 @@ impl Fault {
     }
 }
 
+/// More errors than anyone mends at once. Whoever looks for them may stop here: what a text can be wrong in grows with its
+/// length, and what is said of each with the number of names in it.
+pub const ERRORS_ENOUGH: usize = 100;
+
+/// Whether there are more errors than [`ERRORS_ENOUGH`].
+pub(super) fn are_enough(faults: &[Fault]) -> bool {
+    faults.len() > ERRORS_ENOUGH && faults.iter().filter(|f| f.severity == Severity::Error).nth(ERRORS_ENOUGH).is_some()
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.message)?;

@@ -159,6 +159,9 @@ fn keys(field: &Field<'_>, inputs: &mut [Input], reader: &mut Reader<'_>) {
         return;
     }
     for field in fields {
+        if reader.has_enough() {
+            return;
+        }
         let key = key(&field, reader);
         match inputs.iter_mut().find(|i| i.port.as_deref() == Some(field.key())) {
             Some(input) => input.key = key,

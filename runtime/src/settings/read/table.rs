@@ -1,10 +1,10 @@
 //! A table under the reader: hands out its keys, and at the end complains about those that nobody asked for.
 
-use weir_core::graph::fault::Fault;
+use weir_core::graph::fault::{ERRORS_ENOUGH, Fault};
 use weir_core::graph::nearest::nearest;
 use weir_core::key_group::KEY_GROUPS;
 
-use super::super::diagnostics::Problem;
+use super::super::diagnostics::note;
 use super::super::tree::{Entry, Span, Tree};
 use super::Reader;
 use super::field::Field;
@@ -108,6 +108,9 @@ impl<'t> Table<'t> {
         #[cfg(test)]
         super::seen::note(&self.path, &self.known);
         for entry in self.entries {
+            if reader.has_enough() {
+                return;
+            }
             let key = entry.key.as_str();
             if self.lenient || self.known.contains(&key) || self.later.contains(&key) {
                 continue;
@@ -133,6 +136,11 @@ fn capital(text: &str) -> String {
 impl Reader<'_> {
     /// Notes an error.
     pub(super) fn error(&mut self, fault: Fault, span: Option<Span>) {
-        self.problems.push(Problem::new(fault, span));
+        note(self.problems, fault, span);
+    }
+
+    /// Whether nobody will see another error.
+    pub(super) fn has_enough(&self) -> bool {
+        self.problems.len() > ERRORS_ENOUGH
     }
 }

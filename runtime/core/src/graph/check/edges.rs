@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::fault::Fault;
+use super::super::fault::{Fault, are_enough};
 use super::super::spec::{Edge, Input, Pipeline};
 use crate::graph::nearest::nearest;
 
@@ -17,6 +17,9 @@ pub(super) fn lead_somewhere(pipeline: &Pipeline, faults: &mut Vec<Fault>) {
         }
         let mut seen = BTreeSet::new();
         for edge in edges() {
+            if are_enough(faults) {
+                return;
+            }
             faults.extend(unknown(pipeline, edge));
             if !seen.insert((&edge.node, &edge.port)) {
                 let message = format!("`{edge}` is an input of {place} twice");
@@ -99,6 +102,9 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn report(&mut self, first: usize, edge: &Edge) {
+        if are_enough(self.faults) {
+            return;
+        }
         // The path runs from consumer to producer; people read it the other way round.
         let mut ring: Vec<&str> = self.path[first..].iter().rev().copied().collect();
         ring.push(ring[0]);
