@@ -6,7 +6,7 @@ BIN := $(CURDIR)/target/debug/weir
 KAFKA := $(CURDIR)/target/kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly api lint bench build kafka-start kafka-stop print-bin print-brokers kill-kafka
+.PHONY: help demo test nightly api fuzz lint bench build kafka-start kafka-stop print-bin print-brokers kill-kafka
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -32,6 +32,9 @@ kill-kafka: ## ip-count on Kafka over 20 million records (RECORDS=n), killed wit
 
 api: ## The HTTP API against its own OpenAPI document, with schemathesis (fetched with pip); EXAMPLES=n per operation
 	@.ci/api
+
+fuzz: ## What comes from outside, made up at random, against the code that reads it: T=target, SECONDS=n for each (20)
+	@SECONDS_EACH=$(or $(SECONDS),20) .ci/fuzz $(T)
 
 lint: ## Formatting, and clippy with warnings as errors
 	@.ci/lint
