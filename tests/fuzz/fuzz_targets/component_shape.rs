@@ -18,11 +18,19 @@ enum Part {
     CoreInstances(u8),
     Component(Vec<Part>),
     /// Of the component that has this index, modulo how many there are.
-    Instances { component: u8, times: u8 },
+    Instances {
+        component: u8,
+        times: u8,
+    },
     /// Another index for a component of one that is this far out.
-    Outer { out: u8, component: u8 },
+    Outer {
+        out: u8,
+        component: u8,
+    },
     /// Another index for a component of this one.
-    Export { component: u8 },
+    Export {
+        component: u8,
+    },
 }
 
 /// What one copy of a component costs.

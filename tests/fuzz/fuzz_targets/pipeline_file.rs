@@ -14,6 +14,10 @@ use weir_fuzz::twin;
 const SECRET: &str = "hunter2-hunter2-hunter2";
 const VARIABLE: &str = "WEIR_FUZZ_SECRET";
 
+/// Drawing boxes takes most of the time of a run, so it is done once.
+const AT_A_TERMINAL: &[Style] = &[Style::Fancy];
+const OVER_HTTP: &[Style] = &[Style::Json];
+
 fuzz_target!(
     init: {
         // SAFETY: there is one thread yet.
@@ -25,12 +29,13 @@ fuzz_target!(
             return Corpus::Reject;
         }
         for is_local in [true, false] {
+            let styles = if is_local { AT_A_TERMINAL } else { OVER_HTTP };
             let read = |text: &str, format| if is_local { of_a_file(text, format) } else { over_http(text, format) };
             let of_json = read(text, Format::Json);
             let of_toml = read(text, Format::Toml);
             for (result, format) in [(&of_json, Format::Json), (&of_toml, Format::Toml)] {
                 if let Err(faults) = result {
-                    are_inside(faults, text, format);
+                    are_inside(faults, text, styles);
                 }
             }
             if let Some(json) = twin::json(text) {
@@ -54,34 +59,34 @@ fn of_a_file(text: &str, format: Format) -> Result<Pipeline, Diagnostics> {
     };
     let base = Some(Path::new("/pipelines"));
     let environment = Environment { variable: &variable, file: Some(&file), base, secrets: None };
-    read(text, format, &environment)
+    read(text, format, &environment, AT_A_TERMINAL)
 }
 
 /// As a server reads it, which lends one secret.
 fn over_http(text: &str, format: Format) -> Result<Pipeline, Diagnostics> {
     let secrets = Secrets { env: vec![VARIABLE.to_owned()], files: None };
     let environment = Environment { variable: &|_| None, file: None, base: None, secrets: Some(&secrets) };
-    read(text, format, &environment)
+    read(text, format, &environment, OVER_HTTP)
 }
 
-fn read(text: &str, format: Format, environment: &Environment<'_>) -> Result<Pipeline, Diagnostics> {
+fn read(text: &str, format: Format, environment: &Environment<'_>, styles: &[Style]) -> Result<Pipeline, Diagnostics> {
     let loaded = parse(text, "p", format, environment)?;
     assert_eq!(loaded.source_text(), text);
-    are_inside(&loaded.warnings, text, format);
+    are_inside(&loaded.warnings, text, styles);
     assert!(!format!("{loaded:?}").contains(SECRET));
     for fault in loaded.literal_secrets() {
         let path = fault.path.clone();
-        are_inside(&loaded.faults(vec![fault]), text, format);
-        are_inside(&loaded.error_at(&path, "found out later", None), text, format);
+        are_inside(&loaded.faults(vec![fault]), text, styles);
+        are_inside(&loaded.error_at(&path, "found out later", None), text, styles);
     }
     for node in &loaded.spec.nodes {
-        are_inside(&loaded.config_error(node.name.as_str(), "/a/0/~1", "does not fit"), text, format);
+        are_inside(&loaded.config_error(node.name.as_str(), "/a/0/~1", "does not fit"), text, styles);
     }
     Ok(loaded.spec)
 }
 
-/// Faults are shown in every style, stand where there is text, and tell no secret.
-fn are_inside(faults: &Diagnostics, text: &str, format: Format) {
+/// Faults stand where there is text, can be shown, and tell no secret.
+fn are_inside(faults: &Diagnostics, text: &str, styles: &[Style]) {
     let lines: Vec<&str> = text.split('\n').collect();
     for entry in faults.entries() {
         let (Some(line), Some(column)) = (entry.line, entry.column) else {
@@ -91,9 +96,8 @@ fn are_inside(faults: &Diagnostics, text: &str, format: Format) {
         let written = lines.get(line - 1).unwrap_or_else(|| panic!("line {line} of {}", lines.len()));
         assert!((1..=written.chars().count() + 1).contains(&column), "column {column} of {written:?}");
     }
-    assert!(format == Format::Json || faults.is_empty() || faults.entries().iter().all(|it| !it.message.is_empty()));
-    for style in [Style::Json, Style::Plain, Style::Fancy] {
-        assert!(!faults.render(style).contains(SECRET));
+    for style in styles {
+        assert!(!faults.render(*style).contains(SECRET));
     }
     assert!(!faults.to_string().contains(SECRET));
 }
