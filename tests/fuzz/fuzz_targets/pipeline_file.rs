@@ -33,7 +33,7 @@ fuzz_target!(
             let read = |text: &str, format| if is_local { of_a_file(text, format) } else { over_http(text, format) };
             let of_json = read(text, Format::Json);
             let of_toml = read(text, Format::Toml);
-            for (result, format) in [(&of_json, Format::Json), (&of_toml, Format::Toml)] {
+            for result in [&of_json, &of_toml] {
                 if let Err(faults) = result {
                     are_inside(faults, text, styles);
                 }
