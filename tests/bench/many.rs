@@ -5,13 +5,10 @@
 //! their first checkpoint: from the seventeenth on (170 s) deltas are folded, and each has a database open.
 #![allow(clippy::unwrap_used, reason = "a benchmark ends at the first surprise")]
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use weir_tests::http::request;
-use weir_tests::probe::{Probe, clock};
-use weir_tests::process::Weir;
+use weir_tests::probe::clock;
+use weir_tests::server::{Server, guest};
 use weir_tests::wait::wait_for;
 
 /// Longer than the slowest step.
@@ -32,17 +29,16 @@ fn main() {
 fn run(count: usize, after: Duration) {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&dir.path().join("data"));
+    server.upload("count", "0.1.0", &guest("count"));
     let empty = server.probe.resident_kib().unwrap();
     let begun = clock();
     for n in 0..count {
-        server.send("PUT", &format!("pipelines/p{n}"), "application/toml", pipeline(n).as_bytes());
+        server.apply(&format!("p{n}"), &pipeline(n));
     }
     let applied = begun.elapsed();
     for n in 0..count {
-        let what = format!("p{n} has a checkpoint");
-        wait_for(PATIENCE, &what, || {
-            let view = server.send("GET", &format!("pipelines/p{n}"), "application/toml", b"");
-            (view["state"] == "running" && view["last_checkpoint"].is_object()).then_some(())
+        server.wait_for(&format!("p{n}"), "it has a checkpoint", |view| {
+            view["state"] == "running" && view["last_checkpoint"].is_object()
         });
     }
     let until = clock() + after;
@@ -83,32 +79,4 @@ type = "discard"
 inputs = ["count"]
 "#
     )
-}
-
-struct Server {
-    probe: Probe,
-    bearer: String,
-}
-
-impl Server {
-    /// With the operator uploaded.
-    fn start(data: &Path) -> Server {
-        let serve = Weir::new(["serve", "--listen", "127.0.0.1:0", "--data"]).argument(data).env("WEIR_LOG", "warn");
-        let mut process = serve.spawn();
-        let line = process.wait_for_line(PATIENCE, "serves http://");
-        let address = line.rsplit("http://").next().unwrap().trim().to_owned();
-        let bearer = format!("Bearer {}", fs::read_to_string(data.join("admin-token")).unwrap().trim());
-        let server = Server { probe: Probe { process, address }, bearer };
-        let module = weir_tests::repository().join("tests/guests/target/wasm32-unknown-unknown/release/count.wasm");
-        let operator = weir::guest::component::componentize(&fs::read(module).unwrap()).unwrap();
-        server.send("PUT", "operators/count/versions/0.1.0", "application/wasm", &operator);
-        server
-    }
-
-    fn send(&self, method: &str, path: &str, content: &str, body: &[u8]) -> serde_json::Value {
-        let headers = [("Authorization", self.bearer.as_str()), ("Content-Type", content)];
-        let answer = request(&self.probe.address, method, &format!("/api/v1/{path}"), &headers, body);
-        assert!((200..300).contains(&answer.status), "{answer:?}");
-        answer.json()
-    }
 }

@@ -5,6 +5,7 @@
 
 pub mod draft;
 pub mod events;
+pub mod figures;
 pub mod http;
 pub mod ip_count;
 pub mod kafka;
@@ -13,6 +14,7 @@ pub mod probe;
 pub mod process;
 pub mod proxy;
 pub mod redact;
+pub mod server;
 pub mod small_disk;
 pub mod wait;
 

@@ -63,6 +63,8 @@ impl Operator for Hostile {
         PASSED.add(1);
         LENGTH.set(record.value().len() as f64);
         let hit = self.at == "process" && contains(record.value(), self.on.as_bytes());
+        // Once a call, however many records are in it: all of them together have one limit.
+        let hit = hit && (self.what != "toil" || record.slot() == 0);
         if self.at == "timer" {
             ctx.set_timer(record.time(), 0);
         }
@@ -99,6 +101,7 @@ impl Hostile {
             ("loop", _) => spin(),
             ("recurse", _) => drop(deeper(1)),
             ("memory", _) => drop(hog()),
+            ("toil", _) => toil(),
             ("fail", _) => return Err(Failure::fatal("poison", "fails on purpose")),
             ("retry", _) => return Err(Failure::retry("later", "asks to be called again")),
             ("log", _) => (0..1_000_000).for_each(|line| info!(line = line, "{}", "spam ".repeat(1_000))),
@@ -168,4 +171,15 @@ fn deeper(depth: u64) -> u64 {
 /// Asks for 10 GiB and touches what it gets.
 fn hog() -> Vec<Vec<u8>> {
     (0..10_240).map(|_| std::hint::black_box(vec![1u8; 1 << 20])).collect()
+}
+
+/// Takes most of what `limits.memory` and `limits.call_timeout` allow unless they are set, and no more.
+fn toil() {
+    const BYTES: usize = 48 << 20;
+    let mut heap = std::hint::black_box(vec![1u8; BYTES]);
+    for turn in 0..5_000_000usize {
+        let at = turn * 4_097 % BYTES;
+        heap[at] = heap[at].wrapping_add(turn as u8);
+    }
+    std::hint::black_box(heap);
 }
