@@ -16,7 +16,7 @@ use super::call::{Context, Failure, Output, Phase, Reason};
 use super::columns::Parts;
 use super::descriptor::Descriptor;
 use super::imports::show;
-use super::limits::Limits;
+use super::limits::{LONG_FUEL, Limits};
 use super::measured::{Measured, Measuring};
 use super::operator::Operator;
 use super::store::{Answer, Data, Exports, Migrate, Migrated, START_FUEL, instantiate};
@@ -137,6 +137,12 @@ impl Instance {
     /// Fuel that the last call used.
     pub fn fuel_used(&self) -> u64 {
         self.settings.limits.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0))
+    }
+
+    /// Whether the last call held its thread for longer than others should wait. Told by its fuel, not by the clock: on a crowded
+    /// machine every call is slow.
+    pub fn took_long(&self) -> bool {
+        self.fuel_used() >= LONG_FUEL
     }
 
     /// Bytes of its linear memory.

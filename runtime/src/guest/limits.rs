@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Fuel that stands for one second of `call_timeout`. Fixed, so that a replay traps at the same record on any machine.
 const FUEL_PER_SECOND: u64 = 4_000_000_000;
 
+/// From this fuel on a call takes long: what stands for 5 ms. For a thousand records it is twenty thousand instructions each.
+pub(super) const LONG_FUEL: u64 = FUEL_PER_SECOND / 200;
+
 /// The largest memory that `limits.memory` may grant.
 pub(super) const MEMORY_MAX: usize = weir_core::graph::spec::MEMORY_BYTES_MAX as usize;
 

@@ -56,7 +56,7 @@ impl Shards {
         Arc::new(move || {
             if !is_apart.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
-                    "pipeline {pipeline}: the operator of node `{node}` trapped, ran out of time or asked to wait; from now on the \
+                    "pipeline {pipeline}: the operator of node `{node}` trapped, took long or asked to wait; from now on the \
                      pipeline has threads of its own, so that it holds up no other"
                 );
             }

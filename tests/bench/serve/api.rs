@@ -46,7 +46,10 @@ pub(crate) fn run() {
     let (alone, _) = ask(&server);
     (0..cores).for_each(|n| start(&server, &format!("load-{n}"), ""));
     let (loaded, records) = ask(&server);
-    println!("  loaded: beside {cores} pipelines without a rate, {:.2} M records a second of theirs meanwhile", records / 1e6);
+    println!(
+        "  loaded: beside {cores} pipelines without a rate, {:.2} M records a second of theirs meanwhile",
+        records / 1e6
+    );
     for ((kind, _), (alone, loaded)) in KINDS.iter().zip(alone.iter().zip(&loaded)) {
         let of = |figures: &Figures| {
             format!("{:.1} / {:.1} / {:.1}", figures.median(), figures.quantile(0.99), figures.max())

@@ -95,8 +95,12 @@ impl OperatorNode {
             let result = call(&mut self.instance, now);
             self.metrics.calls.add(1);
             self.metrics.call_nanos.add(started.elapsed().as_nanos() as u64);
-            // A plain failure costs no more than a call that goes well.
-            if result.as_ref().is_err_and(|failure| failure.reason != Reason::Failed) {
+            let holds = match &result {
+                Ok(()) => self.instance.took_long(),
+                // A plain failure costs no more than a call that goes well.
+                Err(failure) => failure.reason != Reason::Failed || self.instance.took_long(),
+            };
+            if holds {
                 self.is_given_up |= !(self.settings.alarm)();
             }
             match result {

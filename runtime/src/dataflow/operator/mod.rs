@@ -25,7 +25,7 @@ const CALL_MAX: usize = 1_000;
 /// Rounds of timers that set timers for one watermark.
 const ROUNDS_MAX: usize = 10_000;
 
-/// Told when a guest holds its thread: it trapped, its time was over, or it asks to wait. Cheap, and told each time. Says whether
+/// Told when a guest holds its thread: it trapped, its call took long, or it asks to wait. Cheap, and told each time. Says whether
 /// anybody still waits for what the guest does: a batch of records that all loop would take minutes.
 pub type Alarm = Arc<dyn Fn() -> bool + Send + Sync>;
 
