@@ -298,6 +298,33 @@ fn streams_are_bounded_hold_no_request_up_and_end_with_the_server() {
 }
 
 #[test]
+fn a_stream_ends_with_the_token_that_it_was_opened_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    server.apply("p", &plain("p", &dir.path().join("out"), 1_000_000, 100)).expect(201);
+    let json = [("Content-Type", "application/json")];
+    let token = |text: &str| {
+        let made = server.send("POST", "/api/v1/tokens", &json, text.as_bytes()).expect(201).json();
+        format!("Bearer {}", made["token"].as_str().unwrap())
+    };
+    let deleted = token(r#"{"name": "deleted", "scopes": ["read"]}"#);
+    let expired = token(r#"{"name": "expired", "scopes": ["read"], "expires_in": "2s"}"#);
+    for bearer in [deleted, expired] {
+        let headers = [("Authorization", bearer.as_str())];
+        let mut events = Events::open(&server.address, "/api/v1/pipelines/p/events", &headers).expect();
+        assert!(events.next_event().is_some());
+        // The other one ends by itself.
+        let gone = server.send("DELETE", "/api/v1/tokens/deleted", &[], b"");
+        assert!([204, 404].contains(&gone.status), "{gone:?}");
+        let mut last = None;
+        while let Some(event) = events.next_event() {
+            last = Some(event);
+        }
+        assert!(format!("{last:?}").contains("the token is deleted or has expired"), "{last:?}");
+    }
+}
+
+#[test]
 fn the_time_of_a_node_adds_up_to_the_wall_and_its_numbers_are_there() {
     let dir = tempfile::tempdir().unwrap();
     let server = server(&dir.path().join("data"));

@@ -74,11 +74,10 @@ fn started_from_nothing_only_where_that_is_said_and_then_it_begins_anew() {
     let server = Server::start(&dir.path().join("data"));
     server.apply("p", &text(&out)).expect(201);
     server.wait_for("p", "a checkpoint", |view| view["last_checkpoint"].is_object());
-    put(&server, "from=empty", &text(&out)).expect(200);
-    let failed = || server.get("p")["state"] == "failed";
-    weir_tests::wait::wait_until(SOON, "it is refused", failed);
-    let problem = server.get("p")["problem"].to_string();
-    assert!(problem.contains("has committed state"), "{problem}");
+    let refused = put(&server, "from=empty", &text(&out)).expect_problem(422, "bad-origin").json();
+    assert!(refused["detail"].as_str().unwrap().contains("it would be forgotten"), "{refused}");
+    put(&server, "from=empty&dry_run=true", &text(&out)).expect_problem(422, "bad-origin");
+    assert_eq!(server.get("p")["state"], "running");
     put(&server, "from=empty&rewind=true", &text(&out)).expect(200);
     server.wait_for_state("p", "stopped");
     assert!(rows(&out) == truth, "{} rows", rows(&out).len());
@@ -108,11 +107,18 @@ fn what_nothing_can_be_started_from_is_refused_before_anything_stops() {
     let server = Server::start(&dir.path().join("data"));
     server.apply("p", &text(&out)).expect(201);
     server.wait_for("p", "a checkpoint", |view| view["last_checkpoint"].is_object());
-    for query in ["from=kept", "from=../kept", "rewind=true", "from=latest&rewind=true", "from=empty&grace=1s"] {
+    for query in
+        ["dryrun=true", "from=kept", "from=../kept", "rewind=true", "from=latest&rewind=true", "from=empty&grace=1s"]
+    {
         put(&server, query, &text(&out)).expect_problem(400, "bad-request");
     }
     let nowhere = format!("from={}", dir.path().join("nowhere").display());
     put(&server, &nowhere, &text(&out)).expect_problem(422, "bad-origin");
+    // What the newest checkpoint holds has no place there.
+    put(&server, "", &text(&out).replace("numbers", "digits")).expect_problem(409, "incompatible-state");
+    // A word behind the `?` that nobody reads was meant to do something.
+    server.send("POST", "/api/v1/pipelines/p:stop?dry_run=true", &[], b"").expect_problem(400, "bad-request");
+    server.send("DELETE", "/api/v1/pipelines/p?dry_run=true", &[], b"").expect_problem(400, "bad-request");
     let dry = put(&server, &format!("{nowhere}&dry_run=true"), &text(&out));
     dry.expect_problem(422, "bad-origin");
     assert_eq!((&server.get("p")["revision"], &server.get("p")["restarts"]), (&1.into(), &0.into()));

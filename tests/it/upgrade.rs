@@ -11,7 +11,7 @@ use weir_tests::ip_count::IpCount;
 use weir_tests::kafka::Broker;
 use weir_tests::ledger::Workload;
 use weir_tests::process::Exit;
-use weir_tests::wait::try_wait_for;
+use weir_tests::wait::{try_wait_for, wait_until};
 
 use crate::local::{EVEN, Output, each, ledger, truth};
 use crate::place::{Place, guest};
@@ -138,6 +138,35 @@ fn one_that_traps_on_trial_is_taken_back_by_itself_and_nothing_is_lost_or_double
     assert_eq!((view["revision"].as_u64(), deployed.version()), (Some(3), "1.0.0".to_owned()), "{view}");
     assert_eq!(view["problem"], operation["problem"], "{view}");
     deployed.finish(&truth, "a trial");
+}
+
+/// A roll-back is what anybody does who sees a bad trial. Its last checkpoint would have made the migration stay.
+#[test]
+fn whatever_comes_during_a_trial_throws_it_away_and_the_revision_before_is_back() {
+    let truth = truth(EVEN);
+    let actions = [("rollback", "running"), ("stop", "stopped"), ("pause", "paused"), ("cancel", "stopped")];
+    each(&actions, |(action, state)| {
+        let deployed = Deployed::new("");
+        let body = json!({"node": "ledger", "operator": "ledger@2.0.0", "grace": "60s"}).to_string();
+        let post = |action: &str, body: &str| {
+            deployed.server().send("POST", &format!("/api/v1/pipelines/ledger:{action}"), &[JSON], body.as_bytes())
+        };
+        post("upgrade", &body).expect(202);
+        wait_until(SOON, "the new operator has records", || {
+            let status = deployed.server().send("GET", "/api/v1/pipelines/ledger/nodes/ledger/status", &[], b"");
+            deployed.server().get("ledger")["revision"] == 2
+                && status.status == 200
+                && status.json()["total"]["records_in"].as_u64() > Some(0)
+        });
+        post(action, "{\"wait\": true}").expect(200);
+        let view = deployed.server().get("ledger");
+        assert_eq!((&view["state"], &view["revision"]), (&json!(state), &json!(3)), "{action}: {view}");
+        assert_eq!(deployed.version(), "1.0.0", "{action}");
+        if *state != "running" {
+            post("restart", "{}").expect(202);
+        }
+        deployed.finish(&truth, action);
+    });
 }
 
 #[test]

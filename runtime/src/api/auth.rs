@@ -14,6 +14,7 @@ use axum::response::Response;
 use super::problem::{Code, Problem};
 use super::rate::Rates;
 use super::request_id;
+use super::stream::Serving;
 use crate::access::secret_file::Token;
 use crate::access::tokens::{No, Tokens};
 use crate::access::{Actor, Quota, Scope};
@@ -63,6 +64,12 @@ pub(super) async fn check(
     guard.check_origin(request.uri(), request.headers())?;
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.to_string());
     if let Some(caller) = guard.caller(request.method(), request.uri(), request.headers())? {
+        // A stream outlives its request, and ends with its token.
+        let secret = text(request.headers(), &header::AUTHORIZATION).unwrap_or_default().to_owned();
+        if let Some(serving) = request.extensions_mut().get_mut::<Serving>() {
+            let guard = Arc::clone(&guard);
+            serving.standing = Some(Arc::new(move || guard.still_knows(&secret)));
+        }
         let actor = Actor { name: caller.0, from, request: request_id::of(request.headers()), quota: caller.1 };
         request.extensions_mut().insert(actor);
     }
@@ -100,6 +107,13 @@ impl Guard {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the token of a request that was let through is still one.
+    fn still_knows(&self, authorization: &str) -> bool {
+        let secret = authorization.split_once(' ').map_or("", |(_, secret)| secret.trim());
+        let find = |tokens: &Arc<Tokens>| tokens.find(secret, clock::now_millis()).is_ok();
+        self.admin.is(secret) || self.tokens.as_ref().is_some_and(find)
     }
 
     /// Whose token came, if it may do this; nobody's where none is needed.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, Path, Query, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::Serialize;
@@ -91,6 +92,19 @@ pub(super) fn json<T: Serialize>(value: &T) -> Response {
 /// A path's variables.
 pub(super) fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
     path.map(|Path(found)| found).map_err(|rejection| Problem::new(Code::BadRequest, rejection.body_text()))
+}
+
+/// Refuses what stands behind the `?` of a request that changes something and takes nothing there: `?dry_run=true` at a DELETE
+/// was meant to change nothing. An apply reads it, and refuses what it does not know itself.
+pub(super) async fn no_query(request: Request, next: Next) -> Result<Response, Problem> {
+    let is_apply = request.method() == Method::PUT && request.uri().path().starts_with("/api/v1/pipelines/");
+    match request.uri().query() {
+        Some(query) if !query.is_empty() && !request.method().is_safe() && !is_apply => {
+            let detail = format!("this request takes nothing behind the `?`, and there is {query:?}: nothing was done");
+            Err(Problem::new(Code::BadRequest, detail))
+        }
+        _ => Ok(next.run(request).await),
+    }
 }
 
 /// What stands behind the `?`.

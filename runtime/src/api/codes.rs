@@ -120,7 +120,7 @@ impl From<ManagerError> for Problem {
             ManagerError::NothingBefore(_) => Code::NothingBefore,
             ManagerError::UnknownNode { .. } => Code::UnknownNode,
             ManagerError::LongGrace(_) | ManagerError::OriginOnTrial => Code::BadRequest,
-            ManagerError::Origin(_) => Code::BadOrigin,
+            ManagerError::Origin(_) | ManagerError::NeedsRewind(..) => Code::BadOrigin,
             ManagerError::InUse { .. } => Code::VersionUsed,
             ManagerError::OverQuota(_) => Code::OverQuota,
             ManagerError::ShuttingDown => Code::ShuttingDown,

@@ -59,7 +59,8 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Te
         };
         let (from, routes) = ((&from as &dyn Any).downcast_ref::<SocketAddr>().copied(), routes.clone());
         let hang_up = Arc::new(Notify::new());
-        let serving = Serving { end: end.clone(), streams: Arc::clone(&streams), hang_up: Arc::clone(&hang_up) };
+        let (streams, hung) = (Arc::clone(&streams), Arc::clone(&hang_up));
+        let serving = Serving { end: end.clone(), streams, standing: None, hang_up: hung };
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(serving.clone());
             if let Some(from) = from {

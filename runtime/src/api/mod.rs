@@ -122,6 +122,7 @@ fn around(routes: Router) -> Router {
 
 impl Guard {
     fn before(self, routes: Router) -> Router {
+        let routes = routes.layer(middleware::from_fn(body::no_query));
         around(routes.layer(middleware::from_fn_with_state(std::sync::Arc::new(self), auth::check)))
     }
 }

@@ -145,7 +145,7 @@ pub(super) async fn one(State(watched): State<Watched>, path: Target) -> Result<
 /// How to apply.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct How {
     /// Say what would change, and change nothing.
     dry_run: bool,

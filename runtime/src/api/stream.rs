@@ -23,6 +23,8 @@ const ON_THE_WAY: usize = 64;
 const PIECE: usize = 100;
 /// A comment that often, so that a connection that nobody reads any more is found.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// That often it is looked whether the token is still one.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// Whoever takes no event for that long has gone.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
@@ -33,6 +35,8 @@ pub(super) struct Serving {
     pub(super) end: watch::Receiver<bool>,
     /// Room for further streams: each holds its connection.
     pub(super) streams: Arc<Semaphore>,
+    /// Whether who asked may still see it; nothing: whoever asks may.
+    pub(super) standing: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     /// Ends the connection without a word.
     pub(super) hang_up: Arc<Notify>,
 }
@@ -121,6 +125,10 @@ impl<T: Send + Sync, S: Fn(&T) -> bool + Send + Sync + 'static> Follow<T, S> {
             }
         };
         loop {
+            if serving.standing.as_ref().is_some_and(|stands| !stands()) {
+                send(data("end", &json!({"why": "the token is deleted or has expired"}))).await;
+                return;
+            }
             // Order: who waits for changes first and looks then misses none.
             let (changed, is_closed) = (ring.changed(), self.journal.is_closed());
             let read = ring.after(at, PIECE, &self.wants);
@@ -143,6 +151,7 @@ impl<T: Send + Sync, S: Fn(&T) -> bool + Send + Sync + 'static> Follow<T, S> {
             }
             tokio::select! {
                 () = changed => {}
+                () = tokio::time::sleep(LOOKED_AT_EVERY) => {}
                 () = sender.closed() => return,
                 () = over(&mut serving.end) => {
                     send(data("end", &json!({"why": "the server stops"}))).await;

@@ -117,15 +117,26 @@ pub(super) async fn make(State(access): State<Access>, By(by): By, request: Requ
     body::media_type(request.headers(), &["application/json"])?;
     let New { name, scopes, quota, expires_in } = body::must(request).await?;
     let name = body::name(&name)?;
+    if RESERVED.contains(&name.as_str()) {
+        let detail = format!("`{name}` is what the audit log calls the owner's own token, or the server itself");
+        return Err(Problem::new(Code::BadName, detail));
+    }
     let bad = |detail: String| Problem::new(Code::BadRequest, detail);
     let scopes = scopes
         .iter()
-        .map(|text| scope(text).ok_or_else(|| bad(format!("there is no scope {text:?}"))))
+        .map(|text| {
+            scope(text).ok_or_else(|| {
+                bad(format!("there is no scope {text:?}: there are read, operators:write, pipelines:write and admin"))
+            })
+        })
         .collect::<Result<Vec<_>, _>>()?;
     if scopes.is_empty() {
         return Err(bad("a token needs a scope: `read` is the least".to_owned()));
     }
     let lives = body::duration("expires_in", expires_in.as_deref())?;
+    if lives.is_some_and(|time| time.is_zero()) {
+        return Err(bad("expires_in: a token that is over at once is none".to_owned()));
+    }
     let lives = lives.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
     let expires_at = lives.map(|millis| clock::now_millis().saturating_add(millis));
     let Limits { operators, bytes, pipelines, memory } = quota;
@@ -135,6 +146,9 @@ pub(super) async fn make(State(access): State<Access>, By(by): By, request: Requ
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], body::json(&Token::of(made.0, Some(made.1))))
         .into_response())
 }
+
+/// Names that stand for others in the audit log and in revisions.
+const RESERVED: [&str; 3] = ["admin", "owner", "weir"];
 
 fn scope(text: &str) -> Option<Scope> {
     [Scope::Read, Scope::Operators, Scope::Pipelines, Scope::Admin].into_iter().find(|scope| scope.as_str() == text)

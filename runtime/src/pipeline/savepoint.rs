@@ -130,6 +130,13 @@ impl Source {
     }
 }
 
+/// What a checkpoint holds that the pipeline has no place for, each by its name.
+pub(super) fn strays(manifest: &Manifest, checked: &Checked, verdicts: &[Verdict]) -> Vec<String> {
+    let states = verdicts.iter().filter(|verdict| verdict.fit == Fit::NotDeclared).map(Verdict::name);
+    let sources = manifest.sources.keys().filter(|name| checked.pipeline.source(name.as_str()).is_none());
+    states.chain(sources.map(|name| format!("positions of source `{name}`"))).collect()
+}
+
 /// Whether something can be written into `to`, which is made if need be: better known before a pipeline stops than behind it.
 pub(super) fn check_target(to: &Path) -> Result<(), String> {
     fs::create_dir_all(to).map_err(failed("creating", to))?;
@@ -331,10 +338,7 @@ impl Opened {
         if allows_non_restored {
             return Ok(());
         }
-        let states = verdicts.iter().filter(|verdict| verdict.fit == Fit::NotDeclared).map(Verdict::name);
-        let sources = self.manifest.sources.keys().filter(|name| checked.pipeline.source(name.as_str()).is_none());
-        let sources = sources.map(|name| format!("positions of source `{name}`"));
-        let names: Vec<String> = states.chain(sources).collect();
+        let names = strays(&self.manifest, checked, &verdicts);
         if names.is_empty() { Ok(()) } else { Err(Error::Strays { path: path.to_owned(), names }) }
     }
 

@@ -83,6 +83,12 @@ impl Handle {
         self.wake();
     }
 
+    /// The same for what was never to be: `on_cancel` does not count.
+    pub(super) fn give_up(&self) {
+        self.wishes.give_up();
+        self.wake();
+    }
+
     /// Asks for a checkpoint, a savepoint, or a savepoint and the end. The receiver hears what came of it; that it is gone
     /// without a word means that it came to nothing.
     pub fn ask(&self, wish: Wish) -> Receiver<Answer> {
@@ -225,7 +231,7 @@ impl Service {
                 start = Start::Newest;
             }
             if self.wishes.take_cancel() && start != Start::Delete {
-                if self.job.pipeline().checkpoint.on_cancel == OnCancel::Delete {
+                if self.job.pipeline().checkpoint.on_cancel == OnCancel::Delete && !self.wishes.is_given_up() {
                     // One more attempt: what is committed is forgotten before any file goes.
                     start = Start::Delete;
                     attempts += 1;

@@ -69,6 +69,8 @@ struct Inner {
     stop: bool,
     drain: bool,
     cancel: bool,
+    /// The cancel deletes nothing, whatever the text says of one.
+    is_given_up: bool,
     /// This attempt's domain was told to stop.
     is_stop_told: bool,
     waiting: Vec<Asked>,
@@ -137,6 +139,16 @@ impl Wishes {
 
     pub(super) fn cancel(&self) {
         self.lock().cancel = true;
+    }
+
+    /// A cancel that is none of a user's.
+    pub(super) fn give_up(&self) {
+        let mut inner = self.lock();
+        (inner.cancel, inner.is_given_up) = (true, true);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.lock().is_given_up
     }
 
     /// Hears when the pipeline has ended and given its state folder back.

@@ -76,6 +76,10 @@ impl Manager {
         self.note(by, kind, entry)?;
         self.0.records.keep(&record)?;
         crash::point("wish.kept");
+        // One on trial begins it anew, from the same checkpoint.
+        if changes && self.on_trial(entry).is_some() {
+            entry.give_up();
+        }
         entry.record = record;
         if changes {
             self.start(entry, None);
@@ -88,7 +92,17 @@ impl Manager {
         let mut entries = self.entries();
         let entry = self.changeable(entries.get_mut(name), name)?;
         let desired = if kind == Kind::Pause { Desired::Paused } else { Desired::Stopped };
+        let trial = self.on_trial(entry).cloned();
         let mut record = Record { desired, trial: None, ..entry.record.clone() };
+        let mut revision = None;
+        if let Some(trial) = &trial {
+            // It has committed nothing, and the one before it is what there is.
+            let back = self.again(&entry.record.name, trial.back_to, record.revision + 1, by)?;
+            let said = format!("revision {} was still on trial: revision {} is back", record.revision, trial.back_to);
+            (record.revision, record.before, record.taken_back) = (back.number, None, Some(said));
+            self.0.records.keep_revision(&entry.record.name, &back)?;
+            revision = Some(back);
+        }
         operation::begin(&mut record.operations, kind, record.revision, &by.name);
         if !entry.is_live() {
             operation::end(&mut record.operations, Ok(()));
@@ -97,6 +111,10 @@ impl Manager {
         self.0.records.keep(&record)?;
         crash::point("wish.kept");
         entry.record = record;
+        if let Some(revision) = revision {
+            entry.revision = revision;
+            entry.give_up();
+        }
         // Without a handle it is still being started: `run` sees the record and does not go on.
         if let Some(handle) = &entry.handle {
             how(handle);

@@ -98,6 +98,9 @@ impl Manager {
 
     fn accept(&self, wanted: &Wanted<'_>) -> Result<Accepted, Error> {
         self.is_whole(wanted.name.as_str())?;
+        if wanted.origin.is_some() && !wanted.grace.is_zero() {
+            return Err(Error::OriginOnTrial);
+        }
         check(self.ground(), wanted.name, wanted.language, wanted.text, &BTreeMap::new())
     }
 
@@ -113,9 +116,6 @@ impl Manager {
         if wanted.grace > GRACE_MAX {
             return Err(Error::LongGrace(wanted.grace));
         }
-        if wanted.origin.is_some() && !wanted.grace.is_zero() {
-            return Err(Error::OriginOnTrial);
-        }
         self.can_start(wanted.origin.as_ref(), &accepted.checked)?;
         let mut entries = self.entries();
         match self.changeable(entries.get_mut(name), name.as_str()) {
@@ -125,6 +125,9 @@ impl Manager {
         wanted.condition.check(name, entries.get(name))?;
         let before = entries.get(name).map(|entry| &entry.record);
         let number = before.map_or(0, |record| record.revision) + 1;
+        let trial = entries.get(name).and_then(|entry| self.on_trial(entry));
+        // The one on trial never counted.
+        let counted = before.map(|it| trial.map_or(it.revision, |trial| trial.back_to));
         let revision = revision(wanted, &accepted, cause, number);
         let is_same = entries.get(name).is_some_and(|entry| entry.revision.is_same(&revision));
         let starts_anew = wanted.origin.is_some();
@@ -140,12 +143,12 @@ impl Manager {
         let mut record = Record {
             name: name.clone(),
             revision: if is_same { number - 1 } else { number },
-            before: if is_same { before.and_then(|it| it.before) } else { before.map(|it| it.revision) },
+            before: if is_same { before.and_then(|it| it.before) } else { counted },
             desired: Desired::Running,
             by: before.map_or_else(|| by.name.clone(), |it| it.by.clone()),
             rest: None,
-            trial: before.filter(|_| !is_same && !wanted.grace.is_zero()).map(|it| Trial {
-                back_to: it.revision,
+            trial: counted.filter(|_| !is_same && !wanted.grace.is_zero()).map(|counted| Trial {
+                back_to: counted,
                 grace_ms: wanted.grace.as_millis() as u64,
                 from: None,
             }),
@@ -153,6 +156,7 @@ impl Manager {
             taken_back: None,
             operations: before.map(|it| it.operations.clone()).unwrap_or_default(),
         };
+        let is_on_trial = trial.is_some();
         operation::begin(&mut record.operations, kind, record.revision, &by.name);
         if !is_same {
             self.0.records.keep_revision(name, &revision)?;
@@ -165,6 +169,9 @@ impl Manager {
         crash::point("deploy.switched");
         let created = number == 1;
         let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(record.clone(), revision.clone()));
+        if is_on_trial {
+            entry.give_up();
+        }
         entry.record = record;
         if !is_same {
             entry.revision = revision;

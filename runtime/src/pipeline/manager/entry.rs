@@ -57,6 +57,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// What runs ends at once, and nothing more of it is committed.
+    pub(super) fn give_up(&self) {
+        if let Some(handle) = &self.handle {
+            handle.give_up();
+        }
+    }
+
     pub(super) fn new(record: Record, revision: Revision) -> Entry {
         Entry {
             record,

@@ -98,6 +98,9 @@ pub enum Error {
     /// Where it is to start from is no such place.
     #[error("{0}; nothing was changed")]
     Origin(savepoint::Error),
+    /// Something newer is committed than where it is to start from.
+    #[error("pipeline `{0}` has committed {1}, and {2}; nothing was changed: add rewind to do it all the same")]
+    NeedsRewind(Name, String, String),
     /// What a start from elsewhere leaves behind is not there to go back to.
     #[error("a start with `from` has no grace: there is no way back from it")]
     OriginOnTrial,

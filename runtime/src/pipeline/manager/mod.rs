@@ -216,8 +216,11 @@ impl Manager {
             self.0.is_shutting_down.store(true, Ordering::SeqCst);
             self.0.ended.notify_all();
             for (name, entry) in entries.iter_mut() {
-                if let Some(handle) = &entry.handle {
-                    handle.stop();
+                match &entry.handle {
+                    // Its trial goes on at the next start.
+                    Some(handle) if self.on_trial(entry).is_some() => handle.give_up(),
+                    Some(handle) => handle.stop(),
+                    None => {}
                 }
                 threads.extend(entry.thread.take().map(|thread| (name.clone(), thread)));
             }

@@ -88,10 +88,22 @@ pub(super) fn open(
 impl Manager {
     /// Refuses what cannot be started from, before anything stops for it.
     pub(super) fn can_start(&self, origin: Option<&Origin>, checked: &Checked) -> Result<(), Error> {
-        match origin.map(|origin| (origin, &origin.from)) {
-            None | Some((_, From::Latest)) => self.fits(&checked.pipeline.name, checked),
-            Some((_, From::Empty)) => Ok(()),
-            Some((origin, From::Savepoint(_))) => origin.open(checked).map(drop).map_err(Error::Origin),
+        let name = &checked.pipeline.name;
+        let Some(origin) = origin else { return self.fits(name, checked, false) };
+        let opened = match origin.from {
+            From::Latest => return self.fits(name, checked, origin.allow_non_restored),
+            From::Empty | From::Savepoint(_) => origin.open(checked).map_err(Error::Origin)?,
+        };
+        // The authority decides again at the start: this is what is known here.
+        let Some(newest) = self.newest(name).filter(|_| !origin.rewind) else { return Ok(()) };
+        let refuse = |why: &str| Err(Error::NeedsRewind(name.clone(), newest.id(), why.to_owned()));
+        match opened.as_ref().map(Opened::manifest) {
+            None => refuse("it would be forgotten"),
+            Some(it) if it.lineage != newest.manifest.lineage => refuse("the savepoint is of another history"),
+            Some(it) if (it.epoch, it.token) < (newest.manifest.epoch, newest.manifest.token) => {
+                refuse("the savepoint is older: the rows of the epochs since then would be emitted a second time")
+            }
+            Some(_) => Ok(()),
         }
     }
 

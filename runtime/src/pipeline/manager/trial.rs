@@ -34,6 +34,12 @@ impl Trial {
 }
 
 impl Manager {
+    /// The trial of a revision that has committed nothing yet: whoever comes in between throws away what it did.
+    pub(super) fn on_trial<'e>(&self, entry: &'e Entry) -> Option<&'e Trial> {
+        let newest = last_checkpoint(&self.state(&entry.record.name)).map_or(0, |last| last.epoch.0);
+        entry.record.trial.as_ref().filter(|trial| trial.from.is_none_or(|from| newest <= from))
+    }
+
     /// Notes what a revision on trial begins from, before it runs. Where something was committed since then, it was by this
     /// revision, and a kill came before its trial was over. Says how long nothing is to be committed.
     pub(super) fn begin_trial(&self, entry: &mut Entry) -> Option<Duration> {

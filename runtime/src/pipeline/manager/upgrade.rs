@@ -13,9 +13,10 @@ use super::operation::Kind;
 use super::revision::{Cause, Language, Pin, Revision};
 use super::{Error, Manager};
 use crate::access::Actor;
-use crate::pipeline::checkpoints::Checkpoints;
+use crate::pipeline::checkpoints::{Checkpoint, Checkpoints};
 use crate::pipeline::compatibility;
 use crate::pipeline::job::Checked;
+use crate::pipeline::savepoint;
 
 /// Longer would keep a transaction open for too long.
 pub const GRACE_MAX: Duration = Duration::from_secs(60);
@@ -69,28 +70,37 @@ impl Manager {
     }
 
     /// Refuses a pipeline that cannot take over what the newest checkpoint holds, before anything stops for it.
-    pub(super) fn fits(&self, name: &Name, checked: &Checked) -> Result<(), Error> {
-        let handle = match self.read(name.as_str(), |entry| entry.handle.clone()) {
-            Ok(found) => found,
-            // There is none yet.
-            Err(_) => return Ok(()),
+    pub(super) fn fits(&self, name: &Name, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
+        let Some(newest) = self.newest(name) else { return Ok(()) };
+        let refuse = |why| Err(Error::Incompatible(name.clone(), why));
+        let verdicts = match compatibility::check(&newest.manifest, checked) {
+            Ok(verdicts) => verdicts,
+            Err(why) => return refuse(why),
         };
+        if let Some(why) = compatibility::refusal(&verdicts) {
+            return refuse(why);
+        }
+        let strays = savepoint::strays(&newest.manifest, checked, &verdicts);
+        if strays.is_empty() || allows_non_restored {
+            return Ok(());
+        }
+        refuse(format!(
+            "checkpoint {} holds {}, for which the pipeline has no place; give them one (`previous_name` for a node that has another \
+             name now), or leave them out for good with from=latest and allow_non_restored",
+            newest.id(),
+            strays.join(", ")
+        ))
+    }
+
+    /// The newest checkpoint of a pipeline, running or not. What is wrong with its folder, its start says.
+    pub(super) fn newest(&self, name: &Name) -> Option<Checkpoint> {
+        // Where there is none yet, there is nothing; what a run had in memory is gone with it.
+        let handle = self.read(name.as_str(), |entry| entry.handle.clone()).ok()?;
         let checkpoints = match handle {
             Some(handle) => handle.checkpoints(),
-            None => match Checkpoints::open(&self.state(name), name) {
-                Ok(checkpoints) => checkpoints,
-                // It never ran, or what it had was in memory; what is wrong otherwise, its start says.
-                Err(_) => return Ok(()),
-            },
+            None => Checkpoints::open(&self.state(name), name).ok()?,
         };
-        let newest = checkpoints.list().ok().and_then(|(found, _)| found.into_iter().next());
-        let Some(newest) = newest else { return Ok(()) };
-        let verdicts =
-            compatibility::check(&newest.manifest, checked).map_err(|why| Error::Incompatible(name.clone(), why))?;
-        match compatibility::refusal(&verdicts) {
-            Some(why) => Err(Error::Incompatible(name.clone(), why)),
-            None => Ok(()),
-        }
+        checkpoints.list().ok()?.0.into_iter().next()
     }
 }
 
