@@ -150,8 +150,7 @@ impl<T: Send + Sync, S: Fn(&T) -> bool + Send + Sync + 'static> Follow<T, S> {
                 return;
             }
             tokio::select! {
-                () = changed => {}
-                () = tokio::time::sleep(LOOKED_AT_EVERY) => {}
+                _ = tokio::time::timeout(LOOKED_AT_EVERY, changed) => {}
                 () = sender.closed() => return,
                 () = over(&mut serving.end) => {
                     send(data("end", &json!({"why": "the server stops"}))).await;

@@ -131,7 +131,8 @@ impl Status {
 
     /// Whoever supervises the pipeline turns again within this time, or with nothing, who knows when.
     pub(super) fn promise(&self, within: Option<Duration>) {
-        let due = within.map(|within| clock::now() + within);
+        // A time that is out of reach is none.
+        let due = within.and_then(|within| clock::now().checked_add(within));
         *self.0.due.lock().unwrap_or_else(PoisonError::into_inner) = due;
     }
 
@@ -215,7 +216,9 @@ mod tests {
         assert!(!status.is_stuck(later));
         status.promise(Some(Duration::from_secs(600)));
         assert!(!status.is_stuck(now + Duration::from_secs(599)) && status.is_stuck(later));
-        status.promise(None);
-        assert!(!status.is_stuck(later));
+        for never in [None, Some(Duration::MAX)] {
+            status.promise(never);
+            assert!(!status.is_stuck(later));
+        }
     }
 }

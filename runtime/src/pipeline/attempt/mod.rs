@@ -108,7 +108,7 @@ pub(super) fn run(
                 let wait =
                     domain.wakeup().map(|at| at.saturating_sub(origin.elapsed())).unwrap_or(Duration::from_secs(3600));
                 // A restore may take as long as it takes.
-                status.promise(domain.has_run().then_some(wait + TURN_MAX));
+                status.promise(domain.has_run().then(|| wait.saturating_add(TURN_MAX)));
                 match events.recv_timeout(wait) {
                     Ok(event) => match attempt.translate(event) {
                         Some(fact) => fact,
