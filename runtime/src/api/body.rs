@@ -97,13 +97,23 @@ pub(super) fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem
 /// Refuses what stands behind the `?` of a request that changes something and takes nothing there: `?dry_run=true` at a DELETE
 /// was meant to change nothing. An apply reads it, and refuses what it does not know itself.
 pub(super) async fn no_query(request: Request, next: Next) -> Result<Response, Problem> {
-    let is_apply = request.method() == Method::PUT && request.uri().path().starts_with("/api/v1/pipelines/");
     match request.uri().query() {
-        Some(query) if !query.is_empty() && !request.method().is_safe() && !is_apply => {
+        Some(query) if !query.is_empty() && takes_no_query(request.method(), request.uri().path()) => {
             let detail = format!("this request takes nothing behind the `?`, and there is {query:?}: nothing was done");
             Err(Problem::new(Code::BadRequest, detail))
         }
         _ => Ok(next.run(request).await),
+    }
+}
+
+fn takes_no_query(method: &Method, path: &str) -> bool {
+    let segments: Vec<&str> = path.strip_prefix("/api/v1/").unwrap_or_default().split('/').collect();
+    match (method.as_str(), segments.as_slice()) {
+        ("POST", ["pipelines", target]) => target.contains(':'),
+        ("POST", ["operators:validate" | "tokens"] | ["pipelines", _, "checkpoints"])
+        | ("DELETE", ["pipelines" | "tokens", _] | ["pipelines", _, "checkpoints", _])
+        | ("PUT" | "DELETE", ["operators", _, "versions", _]) => true,
+        _ => false,
     }
 }
 
