@@ -97,8 +97,9 @@ fn send(broker: &Broker, topics: &[String], (round, count): (u32, u32), due: imp
     producer.flush(PATIENCE).unwrap();
 }
 
-/// Rows go to the broker as they come. A checkpoint holds those behind its barrier until its commit, which is no matter of
-/// neighbours: one every ten seconds is less than what a p99 sees.
+/// Rows go to the broker as they come. Those behind the barrier of a checkpoint are held until its commit, some hundred
+/// milliseconds on a busy machine, which would be all that a p99 sees: so checkpoints come as rarely as the broker's longest
+/// transaction allows.
 fn pipeline(name: &str, brokers: &str, source: &str, sink: &str) -> String {
     format!(
         r#"version = 1
