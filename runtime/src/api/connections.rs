@@ -114,7 +114,8 @@ where
     }
 }
 
-async fn over(end: &mut watch::Receiver<bool>) {
+/// Comes back when the serving ends.
+pub(super) async fn over(end: &mut watch::Receiver<bool>) {
     // Whoever could say it being gone says it too.
     let _ = end.wait_for(|end| *end).await;
 }

@@ -195,10 +195,7 @@ pub(super) async fn problems(
 ) -> Result<Response, problem::Problem> {
     let (name, paging) = (body::path(path)?, body::query(asked)?);
     let found = blocking(move || Ok::<_, problem::Problem>(watched.journal(&name)?.problems())).await?;
-    // All of them are one page, unless a smaller one is asked for.
-    let key = |(at, _): &(usize, Problem)| at.to_string();
-    let page = paging.cut(found.into_iter().map(Problem::of).enumerate(), key)?;
-    Ok(body::json(&page.try_map(|(_, it)| Ok::<_, problem::Problem>(it))?))
+    paged(&paging, found.into_iter().map(Problem::of))
 }
 
 /// See which attempts of a pipeline failed, and what followed
@@ -214,7 +211,11 @@ pub(super) async fn restarts(
 ) -> Result<Response, problem::Problem> {
     let (name, paging) = (body::path(path)?, body::query(asked)?);
     let found = blocking(move || Ok::<_, problem::Problem>(watched.journal(&name)?.failures())).await?;
-    let key = |(at, _): &(usize, Restart)| at.to_string();
-    let page = paging.cut(found.into_iter().map(Restart::of).enumerate(), key)?;
+    paged(&paging, found.into_iter().map(Restart::of))
+}
+
+/// All of them are one page, unless a smaller one is asked for; then the cursor is the place in the list.
+fn paged<T: Serialize>(paging: &Paging, items: impl Iterator<Item = T>) -> Result<Response, problem::Problem> {
+    let page = paging.cut(items.enumerate(), |(at, _)| at.to_string())?;
     Ok(body::json(&page.try_map(|(_, it)| Ok::<_, problem::Problem>(it))?))
 }

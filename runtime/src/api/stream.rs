@@ -14,6 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
+use super::connections::over;
 use super::problem::{Code, Problem};
 use crate::journal::{Journal, Ring};
 
@@ -159,11 +160,6 @@ impl<T: Send + Sync, S: Fn(&T) -> bool + Send + Sync + 'static> Follow<T, S> {
             }
         }
     }
-}
-
-async fn over(end: &mut watch::Receiver<bool>) {
-    // Whoever could say it being gone says it too.
-    let _ = end.wait_for(|end| *end).await;
 }
 
 type Sent = Result<Event, std::convert::Infallible>;

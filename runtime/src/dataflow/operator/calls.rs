@@ -141,8 +141,7 @@ impl OperatorNode {
         let rejects = std::mem::take(&mut self.instance.output().rejects);
         let Some(batch) = batch.filter(|_| !rejects.is_empty()) else { return Ok(room) };
         for (slot, code, message) in rejects {
-            let says = format!("{} rejected it ({code}): {message}", self.settings.operator);
-            let fault = Fault { kind: Kind::Reject, code: &code, message: &message, says: &says, backtrace: &[] };
+            let fault = Fault { kind: Kind::Reject, code: &code, message: &message, says: "", backtrace: &[] };
             let slot = slot as usize;
             match self.settings.rejects_port {
                 Some(port) => {
@@ -154,7 +153,10 @@ impl OperatorNode {
                     let slot = Slot { batch, slot, key: None, source: &source };
                     self.settings.policy.rejected(&self.settings.node, &fault, &slot);
                 }
-                None => self.refuse(batch, slot, None, &fault)?,
+                None => {
+                    let says = format!("{} rejected it ({code}): {message}", self.settings.operator);
+                    self.refuse(batch, slot, None, &Fault { says: &says, ..fault })?;
+                }
             }
         }
         Ok(room)

@@ -36,15 +36,20 @@ impl Trial {
 impl Manager {
     /// The trial of a revision that has committed nothing yet: whoever comes in between throws away what it did.
     pub(super) fn on_trial<'e>(&self, entry: &'e Entry) -> Option<&'e Trial> {
-        let newest = last_checkpoint(&self.state(&entry.record.name)).map_or(0, |last| last.epoch.0);
-        entry.record.trial.as_ref().filter(|trial| trial.from.is_none_or(|from| newest <= from))
+        let trial = entry.record.trial.as_ref()?;
+        trial.from.is_none_or(|from| self.newest_epoch(entry) <= from).then_some(trial)
+    }
+
+    /// The newest epoch that is known to be committed, 0 for none. Reads the state folder.
+    fn newest_epoch(&self, entry: &Entry) -> u64 {
+        last_checkpoint(&self.state(&entry.record.name)).map_or(0, |last| last.epoch.0)
     }
 
     /// Notes what a revision on trial begins from, before it runs. Where something was committed since then, it was by this
     /// revision, and a kill came before its trial was over. Says how long nothing is to be committed.
     pub(super) fn begin_trial(&self, entry: &mut Entry) -> Option<Duration> {
         let trial = entry.record.trial.clone()?;
-        let newest = last_checkpoint(&self.state(&entry.record.name)).map_or(0, |last| last.epoch.0);
+        let newest = self.newest_epoch(entry);
         match trial.from {
             Some(from) if newest > from => {
                 self.end_trial(entry);
