@@ -1,5 +1,5 @@
 //! Connections: how many there are at once, and how long one may take to say what it wants. Whoever sends nothing, or a
-//! byte now and then, loses its place. Knows no route; the time for a body is `body`'s.
+//! byte now and then, loses its place: in time, or to the next who comes. Knows no route; the time for a body is `body`'s.
 
 use std::any::Any;
 use std::error::Error;
@@ -22,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::idle::Idle;
 use super::stream::Serving;
 use super::tls::Tls;
 
@@ -32,7 +33,7 @@ const LAST_ANSWERS_MAX: Duration = Duration::from_secs(5);
 
 /// How connections are taken.
 pub(super) struct Terms {
-    /// At once. Further ones wait in the system's queue until one of these has ended.
+    /// At once. For a further one that ends which has waited for a request for longest; where none waits, it waits itself.
     pub(super) connections_max: u32,
     /// What comes before HTTP.
     pub(super) tls: Option<Arc<Tls>>,
@@ -51,22 +52,33 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Te
     // Half of the connections are left for what is no stream.
     let streams = Arc::new(Semaphore::new((connections_max / 2).max(1) as usize));
     let follows = tls.clone().map(|tls| tokio::spawn(tls.follow()));
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+    let idle = Idle::default();
+    loop {
         // Accepting tries again by itself after a failure, for want of file descriptors for example.
         let (stream, from) = tokio::select! {
             accepted = listener.accept() => accepted,
+            () = over(&mut end) => break,
+        };
+        if slots.available_permits() == 0 {
+            idle.end_oldest();
+        }
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot,
             () = over(&mut end) => break,
         };
         let (from, routes) = ((&from as &dyn Any).downcast_ref::<SocketAddr>().copied(), routes.clone());
         let hang_up = Arc::new(Notify::new());
         let (streams, hung) = (Arc::clone(&streams), Arc::clone(&hang_up));
         let serving = Serving { end: end.clone(), streams, standing: None, hang_up: hung };
+        let place = Arc::new(idle.begin(&hang_up));
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let answering = place.answer();
             request.extensions_mut().insert(serving.clone());
             if let Some(from) = from {
                 request.extensions_mut().insert(ConnectInfo(from));
             }
-            TowerToHyperService::new(routes.clone()).call(request)
+            let answer = TowerToHyperService::new(routes.clone()).call(request);
+            async { answer.await.map(|response| answering.until_sent(response)) }
         });
         let (mut end, tls) = (end.clone(), tls.clone());
         tokio::spawn(async move {
@@ -75,6 +87,7 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Te
                 Some(tls) => {
                     let secured = tokio::select! {
                         secured = tls.accept(stream) => secured,
+                        () = hang_up.notified() => Err(io::Error::other("others need its place")),
                         () = over(&mut end) => Err(io::Error::other("the server stops")),
                     };
                     match secured {

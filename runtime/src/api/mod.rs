@@ -10,6 +10,7 @@ mod codes;
 mod connections;
 mod drain;
 mod events;
+mod idle;
 mod later;
 mod logs;
 pub mod metrics;
