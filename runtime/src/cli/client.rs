@@ -30,6 +30,11 @@ pub(super) struct Where {
 }
 
 impl Where {
+    /// Whether it is that of a server.
+    pub(super) fn is_server(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// The pipeline and its state folder on this host.
     pub(super) fn target(&self) -> Result<target::Target, Exit> {
         target::target(&self.pipeline, self.state.as_deref())
@@ -79,13 +84,28 @@ impl Client {
         let asked = Asked { method, path, headers, body: body.as_bytes().to_vec() };
         let answer = self.peer.send(asked).map_err(|e| match &self.peer {
             Peer::Socket(state) => No::Nobody(format!(
-                "no process answers for pipeline `{}` in {}: {e}; does it run, and is this its state folder?",
+                "no process answers for pipeline `{}` in {}: {e}; does it run, and is this its state folder? One of a server is \
+                 asked with --server URL",
                 self.name,
                 state.display()
             )),
             Peer::Server(server) => No::Nobody(format!("no server answers at {}: {e}", server.authority)),
         })?;
         No::unless_ok(answer).map(|answer| serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+
+    /// The committed checkpoints, newest first.
+    pub(super) fn checkpoints(&self) -> Result<Vec<Value>, No> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/api/v1/pipelines/{}/checkpoints?cursor={cursor}", self.name);
+            let mut page = self.ask(Method::GET, &path, "")?;
+            items.extend(page["items"].as_array_mut().map(std::mem::take).unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => return Ok(items),
+            }
+        }
     }
 
     /// Whether it asks over the socket of a state folder on this host.

@@ -125,7 +125,6 @@ impl Remote {
         }
     }
 
-    #[allow(dead_code, reason = "for the streams of events and logs")]
     /// Follows a stream of events, a line at a time, until it ends or `take` says false.
     pub(super) fn follow(
         &self,
@@ -163,6 +162,10 @@ pub(super) fn server(url: &str, token_file: Option<&Path>, ca: Option<&Path>) ->
         None => std::env::var("WEIR_TOKEN").ok(),
     };
     let token = token.map(|token| token.trim().to_owned());
+    if let Some((file, error)) = ca.and_then(|file| Some((file, std::fs::File::open(file).err()?))) {
+        eprintln!("error: cannot read the certificates in {}: {error}", file.display());
+        return Err(Exit::Usage);
+    }
     Ok(Server { authority, is_tls, token, ca: ca.map(Path::to_owned) })
 }
 

@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
 use crate::api::Opened;
 use crate::pipeline::folder::SOCKET;
@@ -141,7 +141,12 @@ impl Peer {
             request = request.header(name, value);
         }
         let request = request.body(Full::<Bytes>::from(asked.body)).map_err(io::Error::other)?;
-        sender.send_request(request).await.map_err(io::Error::other)
+        sender.send_request(request).await.map_err(|e| match self {
+            Peer::Server(Server { is_tls: false, .. }) if e.is_parse() => io::Error::other(format!(
+                "it does not speak HTTP ({e}): if it speaks TLS, its URL begins with https://"
+            )),
+            _ => io::Error::other(e),
+        })
     }
 }
 
@@ -153,7 +158,24 @@ impl Server {
         }
         let config = ClientConfig::builder().with_root_certificates(self.roots()?).with_no_client_auth();
         let name = ServerName::try_from(self.host().to_owned()).map_err(io::Error::other)?;
-        Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
+        let secured = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        Ok(Box::new(secured.map_err(|e| self.explained(e))?))
+    }
+
+    /// What there is to do about a connection that TLS refused.
+    fn explained(&self, error: io::Error) -> io::Error {
+        let why = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let advice = match why {
+            Some(rustls::Error::InvalidMessage(_)) => "if it speaks no TLS, its URL begins with http://",
+            Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) if self.ca.is_none() => {
+                "--ca FILE names the certificates that are trusted instead of the system's"
+            }
+            Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                "it is none of those in --ca, and not signed by one of them"
+            }
+            _ => return error,
+        };
+        io::Error::new(error.kind(), format!("{error}: {advice}"))
     }
 
     fn roots(&self) -> io::Result<RootCertStore> {
@@ -163,6 +185,9 @@ impl Server {
                 let named = |e: &dyn std::fmt::Display| io::Error::other(format!("{}: {e}", file.display()));
                 for certificate in CertificateDer::pem_file_iter(file).map_err(|e| named(&e))? {
                     roots.add(certificate.map_err(|e| named(&e))?).map_err(|e| named(&e))?;
+                }
+                if roots.is_empty() {
+                    return Err(named(&"there is no certificate in it"));
                 }
             }
             None => {

@@ -4,7 +4,6 @@
 mod rm;
 mod show;
 
-use axum::http::Method;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -19,7 +18,7 @@ use crate::pipeline::snapshot_store::parse_id;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List the committed checkpoints, newest first
-    List(Arguments),
+    List(List),
     /// Show what a checkpoint holds and how it was made, or how the last twenty were
     Show(show::Show),
     /// Read every file of a checkpoint and compare length and sha256
@@ -40,12 +39,9 @@ pub(super) struct Trigger {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    /// The pipeline: its file, or its name
-    pipeline: String,
-    /// Its state folder; default: .weir/NAME beside the file, or in the current folder
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
+pub(super) struct List {
+    #[command(flatten)]
+    place: Where,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -114,23 +110,10 @@ fn trigger(arguments: &Trigger) -> Result<(), Exit> {
     Ok(())
 }
 
-fn list(arguments: &Arguments) -> Result<Exit, Exit> {
-    let target = target(&arguments.pipeline, arguments.state.as_deref())?;
-    let found: Vec<Value> = match Checkpoints::open(&target.state, &target.name) {
-        Ok(found) => {
-            let (found, damaged) = found.list().map_err(failed)?;
-            damaged.iter().for_each(|error| eprintln!("warning: {error}"));
-            found.iter().map(summary).collect()
-        }
-        Err(in_memory @ Error::InMemory(_)) => {
-            let client = Client::of(target);
-            match client.ask(Method::GET, &format!("/api/v1/pipelines/{}/checkpoints", client.name), "") {
-                Ok(mut answer) => answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
-                Err(No::Nobody(_)) => return Err(failed(in_memory)),
-                Err(no) => return Err(no.print()),
-            }
-        }
-        Err(error) => return Err(failed(error)),
+fn list(arguments: &List) -> Result<Exit, Exit> {
+    let found: Vec<Value> = match arguments.place.is_server() {
+        true => Client::new(&arguments.place)?.checkpoints().map_err(|no| no.print())?,
+        false => listed(arguments.place.target()?)?,
     };
     if arguments.format == Format::Json {
         println!("{:#}", Value::from(found));
@@ -147,6 +130,23 @@ fn list(arguments: &Arguments) -> Result<Exit, Exit> {
         println!("{:<16} {:<24} {bytes:>14} {}", text("id"), text("completed_at"), text("kind"));
     }
     Ok(Exit::Ok)
+}
+
+/// Those in a state folder, or in the memory of the process that has it.
+fn listed(target: Target) -> Result<Vec<Value>, Exit> {
+    match Checkpoints::open(&target.state, &target.name) {
+        Ok(found) => {
+            let (found, damaged) = found.list().map_err(failed)?;
+            damaged.iter().for_each(|error| eprintln!("warning: {error}"));
+            Ok(found.iter().map(summary).collect())
+        }
+        Err(in_memory @ Error::InMemory(_)) => match Client::of(target).checkpoints() {
+            Ok(found) => Ok(found),
+            Err(No::Nobody(_)) => Err(failed(in_memory)),
+            Err(no) => Err(no.print()),
+        },
+        Err(error) => Err(failed(error)),
+    }
 }
 
 fn verify(checkpoints: &Checkpoints, one: &One) -> Result<Exit, Error> {
