@@ -70,7 +70,7 @@ pub(super) fn assemble(
                     }
                     VertexKind::Node { node } => {
                         let spec = &job.pipeline().nodes[node];
-                        let alarm = job.shards.alarm(&job.pipeline().name, &vertex.name, &wiring.bells()[shard]);
+                        let alarm = job.shards.alarm(&vertex.name, &wiring.bells()[shard]);
                         Node::Operator(Box::new(operator_node(job, vertex, spec, &mut restored, of, counted, alarm)?))
                     }
                     VertexKind::Sink { sink, .. } => {
@@ -157,7 +157,7 @@ fn operator_node(
     })?;
     let settings = OperatorSettings {
         node: vertex.name.clone(),
-        operator: format!("{}@{}", descriptor.name, descriptor.version),
+        operator: job.checked.operator_name(&vertex.name),
         keys,
         inputs: wiring::channels(plan, vertex).map(|(_, channel, _)| channel.input).collect(),
         policy: policy(job, spec.on_error),

@@ -76,6 +76,16 @@ impl Checked {
         }
     }
 
+    /// What people call the operator of a node: as the registry knows it, or, of a file, as it calls itself.
+    pub(super) fn operator_name(&self, node: &Name) -> String {
+        let spec = self.pipeline.nodes.iter().find(|spec| spec.name == *node);
+        match (spec.map(|spec| &spec.operator), self.operators.get(node).map(Operator::descriptor)) {
+            (Some(OperatorRef::Path(_)) | None, Some(itself)) => format!("{}@{}", itself.name, itself.version),
+            (Some(known), _) => known.to_string(),
+            (None, None) => node.to_string(),
+        }
+    }
+
     /// What would stop the first start beyond that: files that are not there, operators that refuse their configuration.
     /// Whoever only deletes a pipeline need not ask.
     pub fn rehearse(self) -> Result<Checked, Vec<Fault>> {

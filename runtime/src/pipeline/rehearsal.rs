@@ -14,7 +14,7 @@ use crate::guest::{Instance, Logs, Measured, Operator, Reason, Subtask};
 pub(super) fn faults(checked: &Checked) -> Vec<Fault> {
     let pipeline = &checked.pipeline;
     let mut faults = files(pipeline);
-    faults.extend(pipeline.nodes.iter().filter_map(|node| open(pipeline, node, checked.operators.get(&node.name)?)));
+    faults.extend(pipeline.nodes.iter().filter_map(|node| open(checked, node, checked.operators.get(&node.name)?)));
     faults
 }
 
@@ -38,8 +38,8 @@ fn files(pipeline: &Pipeline) -> Vec<Fault> {
 }
 
 /// Opens an instance over empty state and throws it away. It is opened again when it runs, and says the same.
-fn open(pipeline: &Pipeline, node: &Node, operator: &Operator) -> Option<Fault> {
-    let descriptor = operator.descriptor();
+fn open(checked: &Checked, node: &Node, operator: &Operator) -> Option<Fault> {
+    let (pipeline, descriptor) = (&checked.pipeline, operator.descriptor());
     let settings =
         job::guest_settings(pipeline, node, Subtask::ONLY, Measured::of(&descriptor.metrics), Logs::default());
     let state = keyed_state(descriptor, 0..KEY_GROUPS, |_| 0);
@@ -56,6 +56,6 @@ fn open(pipeline: &Pipeline, node: &Node, operator: &Operator) -> Option<Fault> 
         None if failure.code == "config" => format!("nodes.{}.config", node.name),
         None => format!("nodes.{}.operator", node.name),
     };
-    let (name, code, message) = (&descriptor.name, &failure.code, &failure.message);
+    let (name, code, message) = (checked.operator_name(&node.name), &failure.code, &failure.message);
     Some(Fault::error("weir::operator::open", path, format!("{name} fails in `open` ({code}): {message}")))
 }

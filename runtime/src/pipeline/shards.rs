@@ -42,22 +42,22 @@ impl Shards {
     pub(super) fn run(&self, shards: Vec<Prepared>, report: impl Fn() -> Reporter) -> io::Result<Vec<RunningShard>> {
         match &self.shared {
             Some(pool) if !self.is_apart.load(Ordering::Relaxed) => Ok(pool.run(shards, report)),
-            _ => ShardPool::run_apart(shards, report),
+            shared => ShardPool::run_apart(shards, shared.is_some(), report),
         }
     }
 
     /// What a node calls whose guest holds the thread: its shard keeps it from then on, the others go on elsewhere, and the
     /// next attempts run apart from the beginning. Says no where the shard was told to stop.
-    pub(super) fn alarm(&self, pipeline: &Name, node: &Name, bell: &Arc<Bell>) -> Alarm {
+    pub(super) fn alarm(&self, node: &Name, bell: &Arc<Bell>) -> Alarm {
         let bell = Arc::clone(bell);
         let Some(_) = self.shared else { return Arc::new(move || !bell.has_ended()) };
         let is_apart = Arc::clone(&self.is_apart);
-        let (pipeline, node) = (pipeline.clone(), node.clone());
+        let node = node.clone();
         Arc::new(move || {
             if !is_apart.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
-                    "pipeline {pipeline}: the operator of node `{node}` trapped, took long or asked to wait; from now on the \
-                     pipeline has threads of its own, so that it holds up no other"
+                    "the operator of node `{node}` trapped, took long or asked to wait; from now on the pipeline has threads of \
+                     its own, which let those of the others go first"
                 );
             }
             bell.leave();

@@ -52,7 +52,7 @@ impl ShardPool {
     /// So many threads, without anything to do.
     pub fn start(threads: usize) -> io::Result<ShardPool> {
         let pool = ShardPool((0..threads.max(1)).map(|_| RunQueue::new(true)).collect());
-        pool.0.iter().try_for_each(|queue| thread::start(Arc::clone(queue), 0))?;
+        pool.0.iter().try_for_each(|queue| thread::start(Arc::clone(queue), 0, false))?;
         Ok(pool)
     }
 
@@ -67,13 +67,17 @@ impl ShardPool {
         shards.into_iter().enumerate().map(on).collect()
     }
 
-    /// Runs each shard on a thread of its own, which ends with it.
-    pub fn run_apart(shards: Vec<Prepared>, report: impl Fn() -> Reporter) -> io::Result<Vec<RunningShard>> {
+    /// Runs each shard on a thread of its own, which ends with it; behind the threads of the others, if it gives way.
+    pub fn run_apart(
+        shards: Vec<Prepared>,
+        gives_way: bool,
+        report: impl Fn() -> Reporter,
+    ) -> io::Result<Vec<RunningShard>> {
         let start = |shard| {
             let (tenant, running) = tenant(shard, report());
             let queue = RunQueue::new(false);
             queue.admit(tenant);
-            thread::start(queue, 0).map(|()| running)
+            thread::start(queue, 0, gives_way).map(|()| running)
         };
         shards.into_iter().map(start).collect()
     }

@@ -152,8 +152,13 @@ impl RunQueue {
             return;
         }
         let owner = inner.owner + 1;
-        match thread::start(Arc::clone(self), owner) {
-            Ok(()) => (inner.owner, inner.running) = (owner, None),
+        match thread::start(Arc::clone(self), owner, false) {
+            Ok(()) => {
+                (inner.owner, inner.running) = (owner, None);
+                drop(inner);
+                // Whose turn it is calls this, on its thread, which is its own from here on.
+                thread::give_way();
+            }
             Err(e) => tracing::warn!("cannot start a thread, so a guest that takes long holds others up: {e}"),
         }
     }

@@ -9,7 +9,7 @@ use weir_core::ids::Name;
 
 use super::job::Checked;
 use super::renames;
-use crate::guest::Descriptor;
+use crate::guest::{Descriptor, Operator};
 
 /// How a node's timers are called among its states. No declared state can have this name.
 pub(super) const TIMERS: &str = "@timers";
@@ -85,9 +85,11 @@ pub fn check(manifest: &Manifest, checked: &Checked) -> Result<Vec<Verdict>, Str
 }
 
 /// The same, where nodes have their new names already.
-pub(super) fn compare(manifest: &Manifest, checked: &Checked) -> Vec<Verdict> {
-    let operators = checked.operators.iter().map(|(node, operator)| (node, operator.descriptor()));
-    verdicts(manifest, operators.collect())
+pub(super) fn compare<'a>(manifest: &Manifest, checked: &'a Checked) -> Vec<Verdict> {
+    let of = |(node, operator): (&'a Name, &'a Operator)| {
+        (node, Declaring { descriptor: operator.descriptor(), operator: checked.operator_name(node) })
+    };
+    verdicts(manifest, &checked.operators.iter().map(of).collect::<Vec<_>>())
 }
 
 /// Why a start is refused, and what to do; `None` where nothing stands in its way.
@@ -117,19 +119,26 @@ pub(super) fn declared(descriptor: &Descriptor) -> impl Iterator<Item = (&str, &
     states.chain(descriptor.calls("timers").then_some((TIMERS, kind, version)))
 }
 
-fn verdicts(manifest: &Manifest, operators: Vec<(&Name, &Descriptor)>) -> Vec<Verdict> {
+/// Who declares states.
+struct Declaring<'a> {
+    descriptor: &'a Descriptor,
+    /// As people call it.
+    operator: String,
+}
+
+fn verdicts(manifest: &Manifest, operators: &[(&Name, Declaring<'_>)]) -> Vec<Verdict> {
     let is_kept = |state: &&StateId| !manifest.dropped.contains(&state.id);
     let mut verdicts = Vec::new();
-    for (node, descriptor) in &operators {
+    for (node, declaring) in operators {
         let kept = manifest.nodes.get(*node).map(|node| &node.states);
-        for (name, kind, version) in declared(descriptor) {
+        for (name, kind, version) in declared(declaring.descriptor) {
             let found = kept.and_then(|states| states.get(name)).filter(is_kept);
             let declared = Schema { kind: kind.to_owned(), version };
-            verdicts.push(verdict(manifest, (node, name), found, Some((declared, descriptor))));
+            verdicts.push(verdict(manifest, (node, name), found, Some((declared, declaring))));
         }
     }
     for (node, kept) in &manifest.nodes {
-        let descriptor = operators.iter().find(|(known, _)| *known == node).map(|(_, descriptor)| descriptor);
+        let descriptor = operators.iter().find(|(known, _)| *known == node).map(|(_, declaring)| declaring.descriptor);
         for (name, state) in kept.states.iter().filter(|(_, state)| is_kept(state)) {
             // Every node has had timers in the manifests of some version, whether it sets any or not.
             let is_declared = descriptor.is_some_and(|descriptor| {
@@ -147,7 +156,7 @@ fn verdict(
     manifest: &Manifest,
     (node, state): (&Name, &str),
     found: Option<&StateId>,
-    declared: Option<(Schema, &Descriptor)>,
+    declared: Option<(Schema, &Declaring<'_>)>,
 ) -> Verdict {
     let found = found.map(|state| Schema { kind: state.kind.clone(), version: state.version });
     let fit = match (&found, &declared) {
@@ -156,7 +165,7 @@ fn verdict(
         (Some(found), Some((declared, _))) if found.kind != declared.kind => Fit::OtherKind,
         (Some(found), Some((declared, _))) if found.version == declared.version => Fit::Same,
         (Some(found), Some((declared, _))) if found.version > declared.version => Fit::Older,
-        (Some(_), Some((_, descriptor))) if state != TIMERS && descriptor.calls("migrate") => Fit::Migrated,
+        (Some(_), Some((_, by))) if state != TIMERS && by.descriptor.calls("migrate") => Fit::Migrated,
         (Some(_), Some(_)) => Fit::NoMigration,
     };
     let (has, wants) = (Has { manifest, node, state, found: found.as_ref() }, Wants(declared.as_ref()));
@@ -196,13 +205,13 @@ impl fmt::Display for Has<'_> {
 }
 
 /// `count@2.0.0 declares v2 (value)`
-struct Wants<'a>(Option<&'a (Schema, &'a Descriptor)>);
+struct Wants<'a>(Option<&'a (Schema, &'a Declaring<'a>)>);
 
 impl fmt::Display for Wants<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some((Schema { kind, version }, Descriptor { name, version: of, .. })) => {
-                write!(f, "{name}@{of} declares v{version} ({kind})")
+            Some((Schema { kind, version }, Declaring { operator, .. })) => {
+                write!(f, "{operator} declares v{version} ({kind})")
             }
             None => write!(f, "nobody declares it"),
         }

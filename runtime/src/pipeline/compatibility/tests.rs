@@ -36,9 +36,16 @@ fn operator(states: &[(&str, &str, u32)], callbacks: &[&str]) -> Descriptor {
     }
 }
 
+fn declaring(descriptor: &Descriptor) -> Declaring<'_> {
+    Declaring { descriptor, operator: format!("{}@{}", descriptor.name, descriptor.version) }
+}
+
 fn fits(manifest: &Manifest, operator: &Descriptor) -> Vec<(String, Fit)> {
     let node = Name::new("count").unwrap();
-    verdicts(manifest, vec![(&node, operator)]).into_iter().map(|verdict| (verdict.state, verdict.fit)).collect()
+    verdicts(manifest, &[(&node, declaring(operator))])
+        .into_iter()
+        .map(|verdict| (verdict.state, verdict.fit))
+        .collect()
 }
 
 #[track_caller]
@@ -70,7 +77,7 @@ fn what_the_checkpoint_lacks_begins_empty_and_what_nobody_declares_is_named() {
     let expected = [("new", Fit::New), ("out", Fit::New), ("old", Fit::NotDeclared)];
     assert_eq!(fits(&manifest, &operator), expected.map(|(name, fit)| (name.to_owned(), fit)));
     let all: Vec<(String, Fit)> =
-        verdicts(&manifest, Vec::new()).into_iter().map(|verdict| (verdict.state, verdict.fit)).collect();
+        verdicts(&manifest, &[]).into_iter().map(|verdict| (verdict.state, verdict.fit)).collect();
     assert_eq!(all, [(TIMERS, Fit::NotDeclared), ("old", Fit::NotDeclared)].map(|(name, fit)| (name.to_owned(), fit)));
 }
 
@@ -89,7 +96,7 @@ fn refusal_names_both_sides_and_what_can_be_done() {
         let manifest = manifest(kind, &[("counts", 0, found.0, found.1)], &[]);
         let node = Name::new("count").unwrap();
         let operator = operator(&[("counts", declared.0, declared.1)], &[]);
-        refusal(&verdicts(&manifest, vec![(&node, &operator)]))
+        refusal(&verdicts(&manifest, &[(&node, declaring(&operator))]))
     };
     let all = [
         refused("savepoint", ("value", 1), ("value", 2)),
@@ -105,7 +112,7 @@ fn verdict_is_plain_json() {
     let manifest = manifest("checkpoint", &[("counts", 0, "value", 1)], &[]);
     let node = Name::new("count").unwrap();
     let operator = operator(&[("counts", "value", 2)], &["migrate"]);
-    let [verdict] = &verdicts(&manifest, vec![(&node, &operator)])[..] else { panic!() };
+    let [verdict] = &verdicts(&manifest, &[(&node, declaring(&operator))])[..] else { panic!() };
     assert_eq!(
         serde_json::to_value(verdict).unwrap(),
         json!({
