@@ -76,10 +76,12 @@ fn a_quota_ends_what_a_token_may_bring_and_the_audit_log_has_every_change_that_w
         "the token `team` may have 1 versions of operators, and this would make 2: delete some, or ask for a larger quota"
     );
     let apply = |server: &Server, name: &str| {
-        let text = plain(name, &dir.path().join(name), 1_000_000, 10);
+        let called = name.split('?').next().unwrap();
+        let text = plain(called, &dir.path().join(called), 1_000_000, 10);
         send(server, &secret, "PUT", &format!("/api/v1/pipelines/{name}"), &[crate::serve::TOML], text.as_bytes())
     };
     apply(&server, "one").expect(201);
+    apply(&server, "two?dry_run=true").expect_problem(403, "over-quota");
     apply(&server, "two").expect_problem(403, "over-quota");
     send(&server, &secret, "GET", "/api/v1/audit", &[], b"").expect_problem(403, "out-of-scope");
     send(&server, &secret, "DELETE", "/api/v1/operators/ip-count/versions/1.0.0", &[], b"").expect(204);

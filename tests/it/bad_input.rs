@@ -189,7 +189,7 @@ fn what_the_first_start_would_trip_over_is_found_by_check_with_a_caret() {
         for part in ["gone.jsonl does not exist", "path = \"gone.jsonl\"\n    :        ^^^^^^^^^^^^"] {
             assert!(said.contains(part), "{part:?} in\n{said}");
         }
-        for part in ["ip-count fails in `open` (config): `window` must be a duration", "^^^^^^^^"] {
+        for part in ["ip-count@0.1.0 fails in `open` (config): `window` must be a duration", "^^^^^^^^"] {
             assert!(said.contains(part), "{part:?} in\n{said}");
         }
     }

@@ -141,7 +141,7 @@ fn harm_in_open_is_found_before_anything_runs() {
         let place = hostile(&format!(r#"do = "{harm}", at = "open""#), "skip");
         let finished = place.finish().expect(Exit::Code(3));
         expect_host_up(&finished);
-        assert!(finished.stderr.contains("hostile fails in `open`"), "{harm}: {finished}");
+        assert!(finished.stderr.contains("hostile@0.1.0 fails in `open`"), "{harm}: {finished}");
         assert!(finished.stderr.contains(says) && finished.stderr.contains("[p.toml:11]"), "{harm}: {finished}");
         assert!(!place.path("state").exists() && !place.path("out").exists(), "{harm}");
     });

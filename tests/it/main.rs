@@ -32,6 +32,7 @@ mod secrets;
 mod seeing;
 mod serve;
 mod serve_again;
+mod serve_asked;
 mod serve_disk_full;
 mod serve_from;
 mod server_commands;

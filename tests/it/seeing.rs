@@ -89,7 +89,7 @@ impl Server {
     }
 
     #[track_caller]
-    fn says<const N: usize>(&self, arguments: [&str; N]) -> String {
+    pub(crate) fn says<const N: usize>(&self, arguments: [&str; N]) -> String {
         self.command(arguments).finish(SOON).expect_success().stdout
     }
 }
@@ -189,9 +189,10 @@ fn what_a_guest_logs_moves_no_cursor_forges_no_line_and_gives_no_secret_away() {
     assert_eq!(line["fields"][0]["name"], "value");
     assert!(line["origin"].as_str().unwrap().starts_with("0@"), "{line}");
     assert_eq!(logs["items"].as_array().unwrap().len(), 1);
-    for nothing in ["p/logs?level=error", "p/logs?node=other"] {
+    for nothing in ["p/logs?level=error", "p/logs?node=out"] {
         assert_eq!(server.read(nothing)["items"], Value::Array(Vec::new()));
     }
+    server.send("GET", "/api/v1/pipelines/p/logs?node=other", &[], b"").expect_problem(404, "unknown-node");
     server.send("GET", "/api/v1/pipelines/p/logs?level=loud", &[], b"").expect_problem(400, "bad-request");
     let shown = server.says(["logs", "p/bad", "--level", "warn", "--since", "1h"]);
     assert!(shown.contains(" WARN  bad/0 \\u{1b}[2Jseen\\n2026-01-01 ERROR forged [secret] value="), "{shown}");

@@ -161,7 +161,7 @@ fn an_operator_is_uploaded_once_and_its_pipeline_runs_to_the_end() {
     assert_eq!(created.json()["inspection"]["config_schema"]["type"], "object");
     assert_eq!(created.json()["warnings"].as_array().unwrap().len(), 0);
     let other = server.send("PUT", "/api/v1/operators/renamed/versions/0.1.0", &[WASM], &ip_count()).expect(201).json();
-    let warning = "the component calls itself `ip-count`: messages name it so, pipelines name it `renamed`";
+    let warning = "the component calls itself `ip-count`: pipelines and messages name it `renamed`";
     assert_eq!(other["warnings"][0], warning);
     assert_eq!(created.header("etag").unwrap().trim_matches('"'), created.json()["sha256"].as_str().unwrap());
     server.send("PUT", path, &[WASM], &ip_count()).expect(200);

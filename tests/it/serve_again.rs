@@ -1,10 +1,14 @@
 //! `weir serve` over its own ends: what a reader sees right after a start, a bounded pipeline that stays ended, and a kill
 //! while a new revision comes.
 
+use std::collections::VecDeque;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use weir_tests::process::Exit;
 use weir_tests::wait::wait_until;
@@ -32,7 +36,7 @@ fn a_bounded_pipeline_that_has_ended_stays_ended() {
     let applied = server.apply("bounded", &text).expect(200).json();
     assert_eq!((&applied["state"], &applied["revision"]), (&"stopped".into(), &1.into()), "{applied}");
     // Whatever runs says so at its end.
-    assert!(!server.process.stderr().contains("pipeline bounded: "), "{}", server.process.stderr());
+    assert!(!server.process.stderr().contains("pipeline=bounded"), "{}", server.process.stderr());
     // Another text is: it finds that its input was committed to the end.
     server.apply("bounded", &format!("{text}# changed\n")).expect(200);
     server.wait_for("bounded", "ended again", |view| {
@@ -124,10 +128,51 @@ fn connections_that_say_nothing_lose_their_places() {
         stream.write_all(b"GET /livez HTTP/1.1\r\nX: ").unwrap();
     }
     let begun = weir::clock::now();
-    // All places are taken: this one waits until the first is free again.
+    // All places are taken: whoever has waited longest makes room.
     weir_tests::http::request(&server.address, "GET", "/livez", &[], b"").expect(200);
+    let ended = |stream: &mut TcpStream| {
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_))
+    };
+    assert!(ended(&mut silent[0]) && begun.elapsed().as_secs() < 5, "the first one ended after {:?}", begun.elapsed());
+    // The others in time.
+    assert!(ended(&mut silent[63]));
     let waited = begun.elapsed().as_secs();
-    assert!((5..40).contains(&waited), "answered after {waited} s");
+    assert!((5..40).contains(&waited), "the last one ended after {waited} s");
+}
+
+#[test]
+fn connections_without_end_keep_no_probe_and_no_request_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut silent = VecDeque::new();
+            while !is_over.load(Ordering::Relaxed) {
+                silent.push_back(TcpStream::connect(&server.address).unwrap());
+                if silent.len() > 200 {
+                    silent.pop_front();
+                }
+                thread::park_timeout(Duration::from_millis(2));
+            }
+        });
+        for _ in 0..50 {
+            weir_tests::http::request(&server.address, "GET", "/livez", &[], b"").expect(200);
+            server.send("GET", "/api/v1/pipelines", &[], b"").expect(200);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_request_that_could_be_read_in_two_ways_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    let twice = |extra: &[(&str, &str)]| server.send("GET", "/api/v1/pipelines", extra, b"");
+    twice(&[("host", "localhost")]).expect_problem(400, "bad-request");
+    twice(&[("authorization", "Bearer other")]).expect_problem(400, "bad-request");
+    twice(&[("Accept", "*/*"), ("Accept", "*/*")]).expect(200);
 }
 
 #[test]

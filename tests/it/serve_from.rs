@@ -91,10 +91,11 @@ fn another_guarantee_goes_on_from_what_the_one_before_has_committed() {
     server.apply("p", &text(&out)).expect(201);
     server.wait_for("p", "a checkpoint", |view| view["last_checkpoint"].is_object());
     let other = text(&out).replace("interval = ", "guarantee = \"at-least-once\"\ninterval = ");
-    put(&server, "", &other).expect(200);
-    weir_tests::wait::wait_until(SOON, "it is refused", || server.get("p")["state"] == "failed");
-    let problem = server.get("p")["problem"].to_string();
-    assert!(problem.contains("the guarantee has changed"), "{problem}");
+    for query in ["dry_run=true", ""] {
+        let refused = put(&server, query, &other).expect_problem(409, "incompatible-state").json();
+        assert!(refused["detail"].as_str().unwrap().contains("the guarantee has changed"), "{refused}");
+    }
+    assert_eq!((&server.get("p")["revision"], &server.get("p")["restarts"]), (&1.into(), &0.into()));
     put(&server, "from=latest", &other).expect(200);
     server.wait_for_state("p", "stopped");
     assert!(rows(&out) == truth, "{} rows", rows(&out).len());

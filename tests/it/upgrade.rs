@@ -103,6 +103,32 @@ impl Deployed {
 }
 
 #[test]
+fn an_upgrade_to_what_a_node_has_starts_nothing_and_two_at_once_are_both_done_or_done_already() {
+    let truth = truth(EVEN);
+    let deployed = Deployed::new("");
+    let ask = |action: &str, body: Value| {
+        let path = format!("/api/v1/pipelines/ledger:{action}");
+        deployed.server().send("POST", &path, &[JSON], body.to_string().as_bytes())
+    };
+    ask("pause", json!({"wait": true})).expect(200);
+    let same = deployed.upgrade("1.0.0").expect(200).json();
+    assert_eq!((&same["state"], &same["operation"], &same["trial"]), (&"paused".into(), &Value::Null, &Value::Null));
+    // On trial, it is shown as such.
+    let upgrade = json!({"node": "ledger", "operator": "ledger@2.0.0", "grace": "60s"});
+    let on_trial = ask("upgrade", upgrade).expect(202).json();
+    assert_eq!((&on_trial["revision"], &on_trial["trial"]["back_to"]), (&2.into(), &1.into()), "{on_trial}");
+    assert!(deployed.server().says(["pipeline", "show", "ledger"]).contains("ing (trial)\n"), "starting or running");
+    let back = ask("stop", json!({"wait": true})).expect(200).json();
+    assert_eq!((&back["state"], &back["trial"]), (&"stopped".into(), &Value::Null), "{back}");
+    std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| deployed.upgrade("2.0.0").expect(200)));
+        both.into_iter().for_each(|answer| drop(answer.join().unwrap()));
+    });
+    assert_eq!(deployed.version(), "2.0.0");
+    deployed.finish(&truth, "two upgrades at once");
+}
+
+#[test]
 fn the_new_operator_goes_on_with_the_state_of_the_old_one_and_what_does_not_fit_stops_nothing() {
     let truth = truth(EVEN);
     let deployed = Deployed::new("");

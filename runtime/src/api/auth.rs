@@ -61,6 +61,7 @@ pub(super) async fn check(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    once(request.headers())?;
     guard.check_origin(request.uri(), request.headers())?;
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.to_string());
     if let Some(caller) = guard.caller(request.method(), request.uri(), request.headers())? {
@@ -74,6 +75,15 @@ pub(super) async fn check(
         request.extensions_mut().insert(actor);
     }
     Ok(next.run(request).await)
+}
+
+/// What says for whom a request is and from whom, says it once: of two, something before this server may have read the other.
+/// For `Host`: RFC 9112, section 3.2.
+fn once(headers: &HeaderMap) -> Result<(), Problem> {
+    match [header::HOST, header::AUTHORIZATION].iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        Some(name) => Err(Problem::new(Code::BadRequest, format!("the header `{name}` is there twice"))),
+        None => Ok(()),
+    }
 }
 
 /// What a request needs. Whatever is not known needs the most.

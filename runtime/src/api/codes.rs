@@ -119,6 +119,7 @@ impl From<ManagerError> for Problem {
             ManagerError::Incompatible(..) => Code::IncompatibleState,
             ManagerError::NothingBefore(_) => Code::NothingBefore,
             ManagerError::UnknownNode { .. } => Code::UnknownNode,
+            ManagerError::TakenFolder { .. } => Code::PipelineInvalid,
             ManagerError::LongGrace(_) | ManagerError::OriginOnTrial => Code::BadRequest,
             ManagerError::Origin(_) | ManagerError::NeedsRewind(..) => Code::BadOrigin,
             ManagerError::InUse { .. } => Code::VersionUsed,

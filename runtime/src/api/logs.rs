@@ -140,7 +140,19 @@ pub(super) async fn logs(
     let wanted = which.wanted(clock::now_millis())?;
     // A stream has no pages, and what is wrong with one is wrong all the same.
     paging.by_number()?;
-    let journal = blocking(move || watched.journal(&name)).await?;
+    let node = wanted.node.clone();
+    let journal = blocking(move || {
+        let journal = watched.journal(&name)?;
+        if let Some(node) = node {
+            // One of an earlier revision may have left lines.
+            let has_lines = !journal.logs.after(None, 1, |line| line.node.as_str() == node).items.is_empty();
+            if !has_lines {
+                watched.check_node(&name, &node)?;
+            }
+        }
+        Ok::<_, Problem>(journal)
+    })
+    .await?;
     if !is_stream {
         return Ok(body::json(&paging.of_ring(&journal.logs, |line| wanted.takes(line), LogLine::of)?));
     }

@@ -13,7 +13,7 @@ use super::body;
 use super::problem::{Code, Problem, blocking};
 use super::problems;
 use super::refusals::{Always, Named};
-use super::watched::Watched;
+use super::watched::{Watched, no_node};
 use crate::clock::{self, rfc3339};
 use crate::journal::Kind;
 use crate::pipeline::{Live, Reason, WatchedNode, known_watermark};
@@ -209,7 +209,5 @@ fn unknown(live: &Live, pipeline: &str, node: &str) -> Problem {
     if live.nodes.is_empty() {
         return Problem::new(Code::PipelineNotRunning, format!("pipeline `{pipeline}` is starting: ask again"));
     }
-    let mut names: Vec<&str> = live.nodes.iter().map(|it| it.node.name.as_str()).collect();
-    names.dedup();
-    Problem::new(Code::UnknownNode, format!("pipeline `{pipeline}` has no node `{node}`: it has {}", names.join(", ")))
+    no_node(pipeline, node, live.nodes.iter().map(|it| it.node.name.to_string()).collect())
 }

@@ -45,10 +45,19 @@ pub(super) struct Pipeline {
     last_checkpoint: Option<LastCheckpoint>,
     /// Attempts after the first, since it was last started.
     restarts: u64,
+    /// Of a revision on trial, of which nothing is committed yet; else null.
+    trial: Option<Trial>,
     /// Why it does not run, where nobody stopped it.
     problem: Option<String>,
     /// What it does at this moment, where it runs.
     live: Option<Live>,
+}
+
+/// What becomes of a revision on trial.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Trial {
+    /// The revision that comes back where this one fails.
+    back_to: u64,
 }
 
 /// A running pipeline in a line. Rates and shares are those of the last 10 s or so.
@@ -96,6 +105,7 @@ impl From<&View> for Pipeline {
                 bytes: last.bytes,
             }),
             restarts: view.restarts,
+            trial: view.back_to.map(|back_to| Trial { back_to }),
             problem: view.problem.clone(),
             live: view.pulse.as_ref().map(|pulse| Live {
                 records_in_per_second: pulse.records_in,

@@ -77,10 +77,14 @@ impl Problem {
     }
 
     pub(super) fn invalid(faults: &Diagnostics) -> Problem {
+        let said = |path: &str, message: &str| match path {
+            "" => message.to_owned(),
+            path => format!("{path}: {message}"),
+        };
         let detail = match faults.problems() {
             [] => "the pipeline is not valid".to_owned(),
-            [only] => format!("{}: {}", only.path(), only.message()),
-            [first, more @ ..] => format!("{}: {} (and {} more)", first.path(), first.message(), more.len()),
+            [only] => said(only.path(), only.message()),
+            [first, more @ ..] => format!("{} (and {} more)", said(first.path(), first.message()), more.len()),
         };
         Problem { code: Code::PipelineInvalid, detail, errors: serde_json::to_value(faults.entries()).ok() }
     }

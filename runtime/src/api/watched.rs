@@ -81,6 +81,22 @@ impl Watched {
         }
     }
 
+    /// Refuses what is no node of a pipeline. Of a `weir run` that is starting nothing is known yet.
+    pub(super) fn check_node(&self, name: &str, node: &str) -> Result<(), Problem> {
+        let nodes: Vec<String> = match self {
+            Watched::All(manager) => manager.nodes(name)?.iter().map(ToString::to_string).collect(),
+            Watched::One(running) => {
+                let live = running.is(name)?.handle.status.live();
+                live.nodes.iter().map(|it| it.node.name.to_string()).collect()
+            }
+        };
+        if nodes.is_empty() || nodes.iter().any(|known| known == node) {
+            Ok(())
+        } else {
+            Err(no_node(name, node, nodes))
+        }
+    }
+
     /// The door to a pipeline that runs.
     pub(super) fn handle(&self, name: &str) -> Result<Handle, Problem> {
         match self {
@@ -191,6 +207,9 @@ impl Watched {
             }
             Watched::All(manager) => {
                 let (view, began) = manager.stop(name, by)?;
+                if stop.wait {
+                    manager.wait_for(&view.name, began.number);
+                }
                 operation = Some(began.id(&view.name));
             }
         }
@@ -262,6 +281,13 @@ impl Running {
 
 fn view(running: &Running) -> View {
     running.handle.view(running.name.clone(), 1)
+}
+
+/// Of a node that is none, with those that there are, in order.
+pub(super) fn no_node(pipeline: &str, node: &str, mut known: Vec<String>) -> Problem {
+    known.dedup();
+    let detail = format!("pipeline `{pipeline}` has no node `{node}`: it has {}", known.join(", "));
+    Problem::new(Code::UnknownNode, detail)
 }
 
 fn not_running(name: &str, state: State) -> Problem {

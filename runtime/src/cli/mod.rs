@@ -188,7 +188,7 @@ fn start_logging(arguments: &Arguments) -> Result<(), String> {
     let logs = logs.log_internal_errors(false);
     match arguments.log_format {
         LogFormat::Text => logs.with_ansi(exit::colour()).compact().init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Json => logs.json().with_span_list(false).init(),
     }
     Ok(())
 }

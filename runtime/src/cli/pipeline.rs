@@ -229,12 +229,18 @@ fn planned(name: &str, plan: &Value) {
 fn after(remote: &Remote, on: &On, name: &str) -> Result<(), Exit> {
     let view = remote.ask(Method::GET, &path(name))?;
     if !on.prints(&view) {
-        println!("pipeline `{name}`: {}, revision {}", text(&view["state"]), view["revision"]);
+        println!("pipeline `{name}`: {}, revision {}", state(&view), view["revision"]);
         if let Some(problem) = view["problem"].as_str() {
             println!("  {problem}");
         }
     }
     Ok(())
+}
+
+/// Where it stands, and whether that is for good.
+pub(super) fn state(view: &Value) -> String {
+    let on_trial = if view["trial"].is_null() { "" } else { " (trial)" };
+    format!("{}{on_trial}", text(&view["state"]))
 }
 
 fn list(arguments: &List) -> Result<(), Exit> {
@@ -246,7 +252,7 @@ fn list(arguments: &List) -> Result<(), Exit> {
         let checkpoint = text(&it["last_checkpoint"]["completed_at"]);
         vec![
             text(&it["name"]),
-            text(&it["state"]),
+            state(it),
             text(&it["revision"]),
             checkpoint,
             text(&it["restarts"]),
@@ -265,7 +271,8 @@ fn show(arguments: &One) -> Result<(), Exit> {
         return Ok(());
     }
     println!("{}", text(&view["name"]));
-    for key in ["state", "revision", "restarts", "problem"] {
+    println!("  state: {}", state(&view));
+    for key in ["revision", "restarts", "problem"] {
         println!("  {key}: {}", text(&view[key]));
     }
     let checkpoint = &view["last_checkpoint"];

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::pipeline::state;
 use super::remote::{On, columns};
 use super::{Exit, Format};
 use crate::clock;
@@ -92,7 +93,7 @@ fn row(it: &Value) -> Vec<String> {
     });
     vec![
         it["name"].as_str().unwrap_or_default().to_owned(),
-        it["state"].as_str().unwrap_or_default().to_owned(),
+        state(it),
         or_none(live["records_in_per_second"].as_f64().map(short)),
         or_none(live["records_out_per_second"].as_f64().map(short)),
         or_none(live["lag_records"].as_f64().map(short)),
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_picture_has_a_line_for_each_pipeline_also_for_one_that_rests() {
-        let runs = json!({"name": "a", "state": "running", "restarts": 2,
+        let runs = json!({"name": "a", "state": "running", "trial": {"back_to": 1}, "restarts": 2,
             "last_checkpoint": {"epoch": 7, "age_seconds": 0.42, "duration_ms": 35.4},
             "live": {"records_in_per_second": 1234567.0, "records_out_per_second": 99.6, "lag_records": 20_000,
                 "watermark_lag_seconds": 1.25, "busy": 0.97, "bottleneck": "count (busy 97 %)"}});
@@ -133,8 +134,18 @@ mod tests {
             .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
             .collect();
         assert_eq!(lines[0], HEADINGS);
-        let expected =
-            ["a", "running", "1.2M", "100", "20.0k", "1.2 s", "0.4 s ago, 35 ms", "2", "97 %", "count (busy 97 %)"];
+        let expected = [
+            "a",
+            "running (trial)",
+            "1.2M",
+            "100",
+            "20.0k",
+            "1.2 s",
+            "0.4 s ago, 35 ms",
+            "2",
+            "97 %",
+            "count (busy 97 %)",
+        ];
         assert_eq!(lines[1], expected);
         assert_eq!(lines[2], ["b", "stopped", "-", "-", "-", "-", "-", "0", "-", "-"]);
     }

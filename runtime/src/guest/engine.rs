@@ -77,7 +77,8 @@ fn settings() -> Config {
     config.wasm_relaxed_simd(false);
     config.wasm_memory64(false);
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
+    // Enough to find the guest's own functions behind those of a panic.
+    config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
     config.max_wasm_stack(512 << 10);
     config
 }

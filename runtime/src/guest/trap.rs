@@ -47,11 +47,21 @@ fn place(error: &wasmtime::Error) -> String {
     }
 }
 
-/// The guest's functions on the stack, innermost first.
+/// The guest's functions on the stack, innermost first. The machinery of a panic, which is innermost where there is one, says
+/// nothing about the guest and is left out.
 fn frames(error: &wasmtime::Error, max: usize) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    let names = backtrace.frames().iter().filter_map(|frame| frame.func_name()).take(max);
-    names.map(|name| clean(&demangled(name))).collect()
+    let names: Vec<&str> = backtrace.frames().iter().filter_map(|frame| frame.func_name()).collect();
+    let shown = |name: &&str| clean(&demangled(name));
+    let from = names.iter().position(|name| !is_machinery(&demangled(name))).unwrap_or_default();
+    names[from..].iter().take(max).map(shown).collect()
+}
+
+/// Whether a function is one of those of Rust's that lead from a panic to its trap.
+fn is_machinery(name: &str) -> bool {
+    let name = name.trim_start_matches('<');
+    let crates = ["core::", "std::", "alloc::", "rust_", "__rust", "__rg_", "abort", "dlmalloc::"];
+    crates.iter().any(|start| name.starts_with(start))
 }
 
 /// Rust's mangled names without their hash; others as they are. The guest chooses the length, so it is cut.
@@ -73,6 +83,22 @@ mod tests {
         assert_eq!(demangled("_RNvCskwGfYPst2Cb_7hostile4harm"), "hostile::harm");
         assert_eq!(demangled("weir:operator/guest@0.1.0#process"), "weir:operator/guest@0.1.0#process");
         assert_eq!(demangled(&"x".repeat(500)).chars().count(), NAME_MAX + 1);
+    }
+
+    #[test]
+    fn what_leads_from_a_panic_to_its_trap_is_not_the_guests() {
+        for name in [
+            "core::panicking::panic_fmt",
+            "<alloc::vec::Vec<T>>::push",
+            "rust_panic",
+            "__rustc::rust_begin_unwind",
+            "abort",
+        ] {
+            assert!(is_machinery(name), "{name}");
+        }
+        for name in ["hostile::harm", "<count::Count as weir_sdk::Operator>::process", "corelib::f", "f"] {
+            assert!(!is_machinery(name), "{name}");
+        }
     }
 
     #[test]

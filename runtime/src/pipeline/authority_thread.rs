@@ -33,7 +33,9 @@ impl AuthorityThread {
     ) -> std::io::Result<AuthorityThread> {
         // The protocol has at most two steps under way (a flush beside nothing else), so the queue never fills.
         let (send, steps) = sync_channel(8);
+        let span = tracing::Span::current();
         std::thread::Builder::new().name("authority".to_owned()).spawn(move || {
+            let _in = span.entered();
             for step in steps {
                 report(carry_out(authority.as_mut(), step));
             }

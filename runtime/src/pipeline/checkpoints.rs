@@ -32,12 +32,10 @@ pub enum Error {
     )]
     InMemory(PathBuf),
     /// There is no checkpoint of this id.
-    #[error("there is no checkpoint {id:?} in {}; {}", path.display(), those(known))]
+    #[error("there is no checkpoint {id:?}; {}", those(known))]
     Unknown {
         /// As asked for.
         id: String,
-        /// The state folder.
-        path: PathBuf,
         /// Those that are there.
         known: Vec<String>,
     },
@@ -124,7 +122,7 @@ impl Checkpoints {
         let found = committed.into_iter().find(|found| Some((found.snapshot.epoch, found.snapshot.token)) == wanted);
         match found {
             Some(found) => Ok(self.checked(found)?),
-            None => Err(Error::Unknown { id: id.to_owned(), path: self.0.state_folder().to_owned(), known }),
+            None => Err(Error::Unknown { id: id.to_owned(), known }),
         }
     }
 

@@ -68,6 +68,7 @@ impl Handle {
             revision,
             last_checkpoint: facts.last_checkpoint.clone(),
             restarts: facts.restarts,
+            back_to: None,
             problem: facts.problem.clone(),
             pulse: None,
         });

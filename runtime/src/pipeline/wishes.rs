@@ -247,7 +247,9 @@ impl Wishes {
     /// Copies beside the snapshot thread: the next checkpoint does not wait for it. Where there is none, `stopped_at` is the
     /// checkpoint at which the pipeline stops.
     fn copy(&self, pinned: Result<savepoint::Source, String>, stopped_at: Option<PathBuf>, answer: SyncSender<Answer>) {
+        let span = tracing::Span::current();
         let copy = move || {
+            let _in = span.entered();
             let done = pinned.and_then(|source| {
                 let path = source.copy()?;
                 Ok(Done { snapshot: source.snapshot().clone(), kind: CommitKind::Savepoint, path: Some(path) })

@@ -295,7 +295,7 @@ fn warnings(called: &Name, inspection: &Inspection) -> Vec<String> {
     // Whoever reads a message of this operator looks for it under the name that it has there.
     if called.as_str() != inspection.name {
         let own = &inspection.name;
-        warnings.push(format!("the component calls itself `{own}`: messages name it so, pipelines name it `{called}`"));
+        warnings.push(format!("the component calls itself `{own}`: pipelines and messages name it `{called}`"));
     }
     warnings
 }

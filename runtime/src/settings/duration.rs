@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// What a duration looks like, for messages.
-pub const SHAPE: &str = "a duration is a number with a unit: \"100ms\", \"5s\", \"2m\", \"1h\", \"7d\"";
+pub const SHAPE: &str =
+    "a duration is a number with a unit: \"100ms\", \"5s\", \"2m\", \"1h\", \"7d\"; less than 500,000 years";
 
 /// Reads a duration. Whole numbers with the units us, ms, s, m, h, d, the largest first; `None` for anything else.
 pub fn parse(text: &str) -> Option<Duration> {

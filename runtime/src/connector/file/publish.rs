@@ -21,7 +21,7 @@ pub(super) fn part_name(epoch: Epoch) -> String {
 }
 
 /// A part in the folder, where there is one.
-pub(super) fn any_part(folder: &Path) -> std::io::Result<Option<String>> {
+pub fn any_part(folder: &Path) -> std::io::Result<Option<String>> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         if let Some(name) = entry.file_name().to_str().filter(|name| is_part(name))

@@ -37,6 +37,8 @@ struct Shared {
     trouble: Mutex<Option<(Code, String)>>,
     /// A broker has answered once, here or to a client before this one. Until then whoever waits for it says why it does not.
     was_reached: AtomicBool,
+    /// What its log lines say of whoever made it: they come on threads of librdkafka.
+    span: tracing::Span,
 }
 
 /// What the client is for.
@@ -50,8 +52,12 @@ impl Client {
     /// Makes the handle and its threads. No broker is asked.
     pub(super) fn new(role: Role, cluster: &Cluster, properties: &Properties) -> Result<Client, Error> {
         let conf = Conf::new(properties)?;
-        let shared =
-            Shared { brokers: cluster.brokers.clone(), trouble: Mutex::new(None), was_reached: AtomicBool::new(false) };
+        let shared = Shared {
+            brokers: cluster.brokers.clone(),
+            trouble: Mutex::new(None),
+            was_reached: AtomicBool::new(false),
+            span: tracing::Span::current(),
+        };
         let shared = NonNull::from(Box::leak(Box::new(shared)));
         let mut reason = [0 as c_char; 512];
         // SAFETY: `conf` is live and consumed only where the handle was made; the opaque outlives the handle.
@@ -257,6 +263,7 @@ unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, err: c_int, reason: *cons
     }
     if is_news {
         // Said again at every attempt to connect, many times a second: the failure that ends the attempt says it well.
+        let _in = shared.span.enter();
         tracing::debug!(target: "weir::kafka", brokers = shared.brokers, code = code.name(), "{reason}");
     }
 }
@@ -266,6 +273,7 @@ unsafe extern "C" fn on_log(client: *const sys::rd_kafka_t, level: c_int, fac: *
     // What a broker says for its first seconds, and what the client tries again by itself.
     // SAFETY: librdkafka gives its own handle; the opaque is the client's `Shared`, which outlives it, or not set yet.
     let shared = unsafe { sys::rd_kafka_opaque(client).cast::<Shared>().as_ref() };
+    let _in = shared.map(|shared| shared.span.enter());
     let is_awaited = facility == "FAIL" && shared.is_none_or(|shared| !shared.was_reached.load(Ordering::Relaxed));
     // Rows that an end throws away are not committed, and whoever fences waits for what is still being ended.
     let passing = ["Coordinator load in progress", "Producer terminating with", "Failed to acquire transactional PID"];

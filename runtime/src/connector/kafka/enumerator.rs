@@ -128,8 +128,9 @@ impl Enumerator {
     pub fn watch(self) -> Result<Option<Watch>, Error> {
         let Some(period) = self.settings.discovery.filter(|_| self.settings.until.is_none()) else { return Ok(None) };
         let (alive, ended) = sync_channel(0);
+        let span = tracing::Span::current();
         let look = move || {
-            self.run(period);
+            span.in_scope(|| self.run(period));
             drop(alive);
         };
         let started = thread::Builder::new().name("discovery".to_owned()).spawn(look);

@@ -83,10 +83,10 @@ impl Producer {
             client,
         });
         inner.client.metadata(Scope::Brokers, domain.cluster.connect_timeout())?;
-        let serving = Arc::clone(&inner);
+        let (serving, span) = (Arc::clone(&inner), tracing::Span::current());
         let polling = std::thread::Builder::new()
             .name("kafka-producer".into())
-            .spawn(move || serving.serve())
+            .spawn(move || span.in_scope(|| serving.serve()))
             .map_err(|e| Error::Transient(format!("cannot start a thread for the Kafka producer: {e}")))?;
         let settle = Duration::from_millis(50).saturating_sub(begun.elapsed());
         if !settle.is_zero() {

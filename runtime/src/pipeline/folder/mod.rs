@@ -166,10 +166,10 @@ impl Folder {
         Ok(true)
     }
 
-    /// What the commits here were made under, as far as that is known.
-    pub fn terms(&self) -> Result<Terms, Error> {
-        let noted = read_format(&self.path)?.terms;
-        let decides = noted.decides.or_else(|| self.current().exists().then_some(Decides::Current));
+    /// What the commits in a state folder were made under, as far as that is known.
+    pub fn terms(path: &Path) -> Result<Terms, Error> {
+        let noted = read_format(path)?.terms;
+        let decides = noted.decides.or_else(|| path.join("CURRENT").exists().then_some(Decides::Current));
         Ok(Terms { decides, ..noted })
     }
 

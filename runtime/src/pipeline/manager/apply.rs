@@ -10,6 +10,7 @@ use weir_core::ids::Name;
 
 use super::check::{Accepted, check};
 use super::entry::{Entry, View};
+use super::folders::{check_others, folders};
 use super::operation::{self, Kind, Operation};
 use super::origin::Origin;
 use super::record::{Desired, Record, Rest};
@@ -91,8 +92,10 @@ impl Manager {
         let entries = self.entries();
         let entry = entries.get(wanted.name);
         wanted.condition.check(wanted.name, entry)?;
+        self.check_quota(&entries, wanted.by, wanted.name, accepted.memory())?;
         let before = entry.map(|entry| entry.revision.clone());
         let after = revision(wanted, &accepted, Cause::Apply, before.as_ref().map_or(0, |before| before.number) + 1);
+        check_others(&entries, wanted.name, &after.folders)?;
         Ok(Plan { name: wanted.name.clone(), creates: before.is_none(), before, after, plan: accepted.checked.plan })
     }
 
@@ -131,10 +134,14 @@ impl Manager {
         let revision = revision(wanted, &accepted, cause, number);
         let is_same = entries.get(name).is_some_and(|entry| entry.revision.is_same(&revision));
         let starts_anew = wanted.origin.is_some();
-        if let Some(view) = entries.get(name).filter(|_| is_same && !starts_anew).and_then(Entry::is_settled) {
+        let unchanged = entries.get(name).filter(|_| is_same && !starts_anew);
+        // A node that has its operator already needs no start, whatever the pipeline does.
+        let settled = |entry: &Entry| if kind == Kind::Upgrade { Some(entry.view()) } else { entry.is_settled() };
+        if let Some(view) = unchanged.and_then(settled) {
             return Ok(Applied { view, created: false, operation: None });
         }
         self.check_quota(&entries, by, name, revision.memory)?;
+        check_others(&entries, name, &revision.folders)?;
         // Order: the bytes of its operators, which nobody deletes while the entries are locked; the revision; the line of the
         // audit; last the record that names the revision.
         for pin in revision.operators.values() {
@@ -225,5 +232,6 @@ fn revision(wanted: &Wanted<'_>, accepted: &Accepted, cause: Cause, number: u64)
         text: wanted.text.to_owned(),
         operators: accepted.operators.clone(),
         memory: accepted.memory(),
+        folders: folders(&accepted.checked.pipeline),
     }
 }

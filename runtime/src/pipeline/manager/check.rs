@@ -95,6 +95,14 @@ pub(super) fn check_again(
     checked.map_err(|faults| Error::Invalid(loaded.faults(faults)))
 }
 
+/// The nodes of a revision, of whatever kind. No operator is loaded for it.
+pub(super) fn nodes(ground: Ground<'_>, name: &Name, revision: &Revision) -> Result<Vec<Name>, Error> {
+    let spec = parse(ground.secrets, name, revision.language, &revision.text)?.spec;
+    let sources = spec.sources.into_iter().map(|source| source.name);
+    let nodes = spec.nodes.into_iter().map(|node| node.name);
+    Ok(sources.chain(nodes).chain(spec.sinks.into_iter().map(|sink| sink.name)).collect())
+}
+
 fn parse(secrets: &Secrets, name: &Name, language: Language, text: &str) -> Result<Loaded, Error> {
     let (format, file) = match language {
         Language::Toml => (Format::Toml, format!("{name}.toml")),

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use weir_core::ids::Name;
 
+use super::operation;
 use super::record::{Desired, Record, Rest};
 use super::revision::Revision;
 use crate::clock;
@@ -29,6 +30,8 @@ pub struct View {
     pub last_checkpoint: Option<Checkpointed>,
     /// Attempts after the first.
     pub restarts: u64,
+    /// The revision that comes back where this one, which is on trial, fails.
+    pub back_to: Option<u64>,
     /// Why it does not run, where nobody stopped it.
     pub problem: Option<String>,
     /// What it does at this moment, where it runs.
@@ -82,8 +85,27 @@ impl Entry {
     /// Whether something of it still works on its state folder.
     pub(super) fn is_live(&self) -> bool {
         let works = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        // A service at rest may need another moment to give its folder back; whoever needs the folder joins the thread.
-        works && !self.handle.as_ref().is_some_and(|handle| handle.status.read(|facts| is_final(facts.state)))
+        // One at rest may need another moment to give its folder back; whoever needs the folder joins the thread.
+        let is_at_rest = match &self.handle {
+            Some(handle) => handle.status.read(|facts| is_final(facts.state)),
+            // Told to stop while it started: over with what told it.
+            None => self.record.desired != Desired::Running && operation::current(&self.record.operations).is_none(),
+        };
+        works && !is_at_rest
+    }
+
+    /// Takes the door out: nothing of it is shown any more but its newest checkpoint, until the next run knows its own.
+    pub(super) fn take_handle(&mut self) -> Option<Handle> {
+        let handle = self.handle.take()?;
+        self.before = handle.status.read(|facts| facts.last_checkpoint.clone()).or(self.before.take());
+        Some(handle)
+    }
+
+    /// Reads its newest checkpoint anew. What lay in memory nobody else knows.
+    pub(super) fn look_for_checkpoint(&mut self, state: &Path) {
+        if self.memory.is_none() {
+            self.before = last_checkpoint(state);
+        }
     }
 
     /// It has neither run nor met anything that it waits for.
@@ -93,7 +115,7 @@ impl Entry {
     }
 
     pub(super) fn view(&self) -> View {
-        let mut view = self.said();
+        let mut view = View { back_to: self.record.trial.as_ref().map(|trial| trial.back_to), ..self.said() };
         let is_finished = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
         if matches!(view.state, State::Failed | State::CircuitOpen) && self.record.trial.is_some() {
             // The revision before it is about to come back.
@@ -123,6 +145,7 @@ impl Entry {
             revision: record.revision,
             last_checkpoint: self.before.clone(),
             restarts: 0,
+            back_to: None,
             problem,
             pulse: None,
         };

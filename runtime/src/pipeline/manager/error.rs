@@ -43,7 +43,7 @@ pub enum Error {
     #[error("the server is stopping: try again when it is back")]
     ShuttingDown,
     /// `If-Match` names another revision.
-    #[error("the pipeline is at revision {0}")]
+    #[error("the pipeline is at revision {0}, which is not the one that was meant: somebody has changed it")]
     Changed(u64),
     /// It is there, and should not be.
     #[error("there is a pipeline `{0}` already, at revision {1}")]
@@ -98,6 +98,16 @@ pub enum Error {
     /// Where it is to start from is no such place.
     #[error("{0}; nothing was changed")]
     Origin(savepoint::Error),
+    /// A file sink's folder is not its own.
+    #[error("sinks.{sink}.path: {by}, or give the sink a folder of its own, and not {}", folder.display())]
+    TakenFolder {
+        /// The sink.
+        sink: Name,
+        /// Where it would write.
+        folder: PathBuf,
+        /// Whose it is.
+        by: String,
+    },
     /// Something newer is committed than where it is to start from.
     #[error("pipeline `{0}` has committed {1}, and {2}; nothing was changed: add rewind to do it all the same")]
     NeedsRewind(Name, String, String),

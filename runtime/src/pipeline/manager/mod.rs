@@ -7,6 +7,7 @@ mod check;
 mod delete;
 mod entry;
 mod error;
+mod folders;
 mod misfits;
 mod operation;
 mod origin;
@@ -136,6 +137,7 @@ impl Manager {
             revision: 0,
             last_checkpoint: None,
             restarts: 0,
+            back_to: None,
             problem: Some(damaged.to_string()),
             pulse: None,
         });
@@ -172,6 +174,12 @@ impl Manager {
     pub fn revision(&self, name: &str, number: u64) -> Result<Revision, Error> {
         let name = self.read(name, |entry| entry.record.name.clone())?;
         self.0.records.revision(&name, number)
+    }
+
+    /// Sources, operators' nodes and sinks of the revision that counts.
+    pub fn nodes(&self, name: &str) -> Result<Vec<Name>, Error> {
+        let (name, revision) = self.read(name, |entry| (entry.record.name.clone(), entry.revision.clone()))?;
+        check::nodes(self.ground(), &name, &revision)
     }
 
     /// How the revision that counts is laid out.

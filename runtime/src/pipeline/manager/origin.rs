@@ -9,6 +9,7 @@ use weir_core::domain::Start;
 use weir_core::ids::Name;
 
 use super::entry::Entry;
+use super::folders::folders;
 use super::record::Record;
 use super::{Error, Manager};
 use crate::pipeline::checkpoints::Checkpoints;
@@ -89,9 +90,12 @@ impl Manager {
     /// Refuses what cannot be started from, before anything stops for it.
     pub(super) fn can_start(&self, origin: Option<&Origin>, checked: &Checked) -> Result<(), Error> {
         let name = &checked.pipeline.name;
-        let Some(origin) = origin else { return self.fits(name, checked, false) };
+        let Some(origin) = origin else {
+            self.check_parts(name, &folders(&checked.pipeline))?;
+            return self.fits(name, checked, None);
+        };
         let opened = match origin.from {
-            From::Latest => return self.fits(name, checked, origin.allow_non_restored),
+            From::Latest => return self.fits(name, checked, Some(origin)),
             From::Empty | From::Savepoint(_) => origin.open(checked).map_err(Error::Origin)?,
         };
         // The authority decides again at the start: this is what is known here.

@@ -2,8 +2,10 @@
 //! counts is decided elsewhere.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use weir_core::ids::Name;
 
 /// How the text of a pipeline is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,9 @@ pub struct Revision {
     pub operators: BTreeMap<String, Pin>,
     /// Bytes that its guests may take, all subtasks together.
     pub memory: u64,
+    /// Where its file sinks write, by sink.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub folders: BTreeMap<Name, PathBuf>,
 }
 
 impl Revision {

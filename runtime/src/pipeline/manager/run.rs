@@ -7,7 +7,7 @@ use weir_core::domain::Class;
 use weir_core::ids::Name;
 
 use super::check::check_again;
-use super::entry::{Entry, last_checkpoint};
+use super::entry::Entry;
 use super::record::{Desired, Record, Rest};
 use super::revision::Revision;
 use super::{Error, Manager};
@@ -32,7 +32,7 @@ impl Manager {
     /// Starts what the record says, after what runs now has stopped. What an apply has checked is not compiled again.
     pub(super) fn start(&self, entry: &mut Entry, checked: Option<Checked>) {
         let before = entry.thread.take();
-        if let Some(handle) = entry.handle.take() {
+        if let Some(handle) = entry.take_handle() {
             handle.stop();
         }
         entry.problem = None;
@@ -40,6 +40,8 @@ impl Manager {
         let run = Run { name: entry.record.name.clone(), number: entry.run, revision: entry.revision.clone(), checked };
         let manager = self.clone();
         let spawned = std::thread::Builder::new().name(format!("pipeline {}", run.name)).spawn(move || {
+            // Says in each log line whose it is.
+            let _in = tracing::error_span!("pipeline", pipeline = %run.name).entered();
             if let Some(before) = before {
                 let _ = before.join();
             }
@@ -54,6 +56,8 @@ impl Manager {
     fn run(&self, run: Run) {
         let Run { name, number, revision, checked } = run;
         let state = self.state(&name);
+        // What ran before may have made one more when it stopped.
+        self.update(&name, number, |entry| entry.look_for_checkpoint(&state));
         let checked = match checked {
             Some(checked) => Ok(checked),
             None => check_again(self.ground(), &name, &revision, true).map_err(|e| match e {
@@ -66,7 +70,7 @@ impl Manager {
         let (mut job, start) = match checked.and_then(|checked| origin::open(origin.as_ref(), checked, &state, kept)) {
             Ok(opened) => opened,
             Err(problem) => {
-                tracing::error!("pipeline {name}: {problem}");
+                tracing::error!("the pipeline cannot start: {problem}");
                 self.tell(&name, State::Failed, &problem);
                 return self.on_rest(&name, number, Rest::Failed(problem));
             }
@@ -102,7 +106,6 @@ impl Manager {
         let is_wanted = self.update(&name, number, |entry| {
             let is_wanted = entry.record.desired == Desired::Running;
             if is_wanted {
-                entry.before = last_checkpoint(&state);
                 entry.handle = Some(handle);
                 entry.memory = memory;
             }
@@ -113,12 +116,20 @@ impl Manager {
         }
         let door = (self.0.open_door)(self, &state);
         if let Err(e) = &door {
-            tracing::warn!("pipeline {name}: no control socket: {e}");
+            tracing::warn!("no control socket: {e}");
         }
         let outcome = service.run();
         drop(door);
-        tracing::info!("pipeline {name}: {}", outcome.why);
-        if let Some(rest) = rest(outcome) {
+        let why = outcome.why.clone();
+        let rest = rest(outcome);
+        match &rest {
+            Some(Rest::Failed(why)) => tracing::error!("the pipeline has failed: {why}"),
+            Some(Rest::CircuitOpen(why)) => tracing::error!("the pipeline's circuit is open: {why}"),
+            Some(Rest::Ended(_)) | None => {
+                tracing::info!("the pipeline {}: {why}", if rest.is_some() { "has ended" } else { "has stopped" })
+            }
+        }
+        if let Some(rest) = rest {
             self.on_rest(&name, number, rest);
         }
     }
@@ -166,7 +177,7 @@ impl Manager {
                 match self.take_back(entry, &trial, why) {
                     Ok(()) => return,
                     Err(error) => {
-                        tracing::error!("pipeline {name}: revision {} did not come back: {error}", trial.back_to)
+                        tracing::error!("revision {} did not come back: {error}", trial.back_to)
                     }
                 }
             }

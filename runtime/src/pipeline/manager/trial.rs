@@ -82,7 +82,7 @@ impl Manager {
         let (name, failed) = (entry.record.name.clone(), entry.record.revision);
         let revision = self.again(&name, trial.back_to, failed + 1, &Actor::server())?;
         let said = format!("revision {failed} failed on trial, revision {} is back: {why}", trial.back_to);
-        tracing::warn!("pipeline {name}: {said}");
+        tracing::warn!("{said}");
         let mut record = Record {
             revision: revision.number,
             before: None,

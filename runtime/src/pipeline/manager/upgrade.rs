@@ -10,20 +10,40 @@ use weir_core::ids::Name;
 use super::apply::{Applied, Condition, Wanted};
 use super::check::{Accepted, check, check_again};
 use super::operation::Kind;
+use super::origin::Origin;
 use super::revision::{Cause, Language, Pin, Revision};
 use super::{Error, Manager};
 use crate::access::Actor;
 use crate::pipeline::checkpoints::{Checkpoint, Checkpoints};
 use crate::pipeline::compatibility;
 use crate::pipeline::job::Checked;
-use crate::pipeline::savepoint;
+use crate::pipeline::{savepoint, terms};
 
 /// Longer would keep a transaction open for too long.
 pub const GRACE_MAX: Duration = Duration::from_secs(60);
+/// So often a text is read again that somebody changed while it was being checked.
+const UPGRADE_TRIES_MAX: u32 = 5;
 
 impl Manager {
-    /// Another operator at a node, on trial for `grace`.
+    /// Another operator at a node, on trial for `grace`. Of two at once without a condition, one comes behind the other.
     pub fn upgrade(
+        &self,
+        name: &str,
+        node_and_operator: (&str, &str),
+        grace: Duration,
+        condition: Condition,
+        by: &Actor,
+    ) -> Result<Applied, Error> {
+        let mut tries = 1;
+        loop {
+            match self.try_upgrade(name, node_and_operator, grace, condition, by) {
+                Err(Error::Changed(_)) if condition == Condition::None && tries < UPGRADE_TRIES_MAX => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    fn try_upgrade(
         &self,
         name: &str,
         (node, operator): (&str, &str),
@@ -42,7 +62,7 @@ impl Manager {
             .map(|(w, pin)| (w.clone(), pin.clone()))
             .collect();
         let accepted = check(self.ground(), name, before.language, &text, &pins)?;
-        // Of two at once, the second sees what the first has made of it.
+        // It changes the text that it has read, and no other.
         let condition = if condition == Condition::None { Condition::Revision(before.number) } else { condition };
         let wanted = Wanted { name, language: before.language, text: &text, condition, grace, origin: None, by };
         self.switch(&wanted, accepted, Cause::Upgrade, Kind::Upgrade)
@@ -70,9 +90,13 @@ impl Manager {
     }
 
     /// Refuses a pipeline that cannot take over what the newest checkpoint holds, before anything stops for it.
-    pub(super) fn fits(&self, name: &Name, checked: &Checked, allows_non_restored: bool) -> Result<(), Error> {
+    /// With an `origin`, the user said that it is to go on from there.
+    pub(super) fn fits(&self, name: &Name, checked: &Checked, origin: Option<&Origin>) -> Result<(), Error> {
         let Some(newest) = self.newest(name) else { return Ok(()) };
         let refuse = |why| Err(Error::Incompatible(name.clone(), why));
+        if let Some(why) = terms::refuses(&self.state(name), checked, origin.is_some()) {
+            return refuse(why);
+        }
         let verdicts = match compatibility::check(&newest.manifest, checked) {
             Ok(verdicts) => verdicts,
             Err(why) => return refuse(why),
@@ -81,7 +105,7 @@ impl Manager {
             return refuse(why);
         }
         let strays = savepoint::strays(&newest.manifest, checked, &verdicts);
-        if strays.is_empty() || allows_non_restored {
+        if strays.is_empty() || origin.is_some_and(|origin| origin.allow_non_restored) {
             return Ok(());
         }
         refuse(format!(
@@ -138,7 +162,17 @@ mod tests {
 
     fn revision(language: Language, text: &str) -> Revision {
         let (by, text) = ("admin".to_owned(), text.to_owned());
-        Revision { number: 1, at: 0, by, cause: Cause::Apply, language, text, operators: BTreeMap::new(), memory: 0 }
+        Revision {
+            number: 1,
+            at: 0,
+            by,
+            cause: Cause::Apply,
+            language,
+            text,
+            operators: BTreeMap::new(),
+            memory: 0,
+            folders: BTreeMap::new(),
+        }
     }
 
     #[test]

@@ -154,7 +154,9 @@ impl<'a> Writer<'a> {
         };
         // One snapshot is under way at a time; the rest are notes about the one before.
         let (tasks, inbox) = sync_channel(64);
-        let thread = std::thread::Builder::new().name("snapshots".to_owned()).spawn(move || worker.run(inbox));
+        let span = tracing::Span::current();
+        let run = move || span.in_scope(|| worker.run(inbox));
+        let thread = std::thread::Builder::new().name("snapshots".to_owned()).spawn(run);
         self.thread = Some((tasks, thread.map_err(|e| io(&e))?));
         Ok(restored)
     }
