@@ -112,6 +112,15 @@ fn a_quota_ends_what_a_token_may_bring_and_the_audit_log_has_every_change_that_w
         ("team", "operator.put", "ip-count@1.0.0"),
     ];
     assert_eq!(lines, expected);
+    let (mut newest, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/audit?newest_first=true&limit=2&cursor={cursor}");
+        let page = server.send("GET", &path, &[], b"").expect(200).json();
+        newest.extend(page["items"].as_array().unwrap().iter().map(|line| line["seq"].as_u64().unwrap()));
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = next.to_owned();
+    }
+    assert_eq!(newest, [5, 4, 3, 2, 1]);
     assert!(log["items"][1]["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{log}");
     for file in ["audit.jsonl", "tokens/team.json"] {
         assert!(!fs::read_to_string(data.join(file)).unwrap().contains(&secret), "{file}");

@@ -128,6 +128,16 @@ impl Audit {
         behind.map(|line| serde_json::from_str(&line?).map_err(io::Error::other)).collect()
     }
 
+    /// At most `limit` lines before number `before`, or at the end, newest first.
+    pub fn read_newest(&self, before: Option<u64>, limit: usize) -> io::Result<Vec<Line>> {
+        let end = self.log.lock().unwrap_or_else(PoisonError::into_inner).seq + 1;
+        let end = before.map_or(end, |before| before.min(end));
+        let after = end.saturating_sub(1).saturating_sub(limit as u64);
+        let mut lines = self.read(after, usize::try_from(end.saturating_sub(1) - after).unwrap_or(limit))?;
+        lines.reverse();
+        Ok(lines)
+    }
+
     /// The first line that somebody has changed, if any.
     pub fn broken_at(&self) -> Option<u64> {
         self.broken_at
@@ -159,6 +169,11 @@ mod tests {
             audit.read(2, 3).unwrap().iter().map(|l| l.detail["revision"].as_u64().unwrap()).collect();
         assert_eq!(revisions, [3, 1, 2]);
         assert_eq!(audit.read(0, 100).unwrap().last().unwrap().seq, 6);
+        let newest = |before, limit| -> Vec<u64> {
+            audit.read_newest(before, limit).unwrap().iter().map(|line| line.seq).collect()
+        };
+        assert_eq!((newest(None, 2), newest(Some(5), 2), newest(Some(3), 9)), (vec![6, 5], vec![4, 3], vec![2, 1]));
+        assert_eq!((newest(Some(1), 9), newest(Some(99), 1)), (vec![], vec![6]));
     }
 
     #[test]

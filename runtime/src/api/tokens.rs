@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::auth::By;
 use super::body;
@@ -194,17 +194,36 @@ pub(super) struct AuditLine {
     prev: String,
 }
 
+/// In which order.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(super) struct Order {
+    /// Begin with the newest line, and not with the first.
+    newest_first: bool,
+}
+
 /// Read the audit log
 ///
-/// Oldest first. Every change has a line, which was durable before the change was made.
-#[utoipa::path(get, path = "/api/v1/audit", operation_id = "readAudit", tag = "access", params(Paging),
+/// Oldest first, unless asked otherwise. Every change has a line, which was durable before the change was made.
+#[utoipa::path(get, path = "/api/v1/audit", operation_id = "readAudit", tag = "access", params(Order, Paging),
     responses((status = 200, body = Page<AuditLine>), Always))]
-pub(super) async fn audit(State(access): State<Access>, asked: Asked) -> Result<Response, Problem> {
-    let paging = body::query(asked)?;
+pub(super) async fn audit(
+    State(access): State<Access>,
+    order: Result<Query<Order>, QueryRejection>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let (Order { newest_first }, paging) = (body::query(order)?, body::query(asked)?);
     let read = blocking(move || {
-        let (after, limit) = paging.by_number()?;
-        let lines = access.audit.read(after, limit + 1).map_err(|e| Problem::io(&e, e.to_string()))?;
-        Paging::of_length(limit).cut(lines.into_iter().map(shown), |line| (line.seq - 1).to_string())
+        let (from, limit) = paging.by_number()?;
+        // One more than a page has: then there is a next one. A cursor is the number that the page before ended with.
+        let lines = match newest_first {
+            true => access.audit.read_newest((from > 0).then_some(from), limit + 1),
+            false => access.audit.read(from, limit + 1),
+        };
+        let lines = lines.map_err(|e| Problem::io(&e, e.to_string()))?;
+        let before = |line: &AuditLine| if newest_first { line.seq + 1 } else { line.seq - 1 };
+        Paging::of_length(limit).cut(lines.into_iter().map(shown), |line| before(line).to_string())
     });
     Ok(body::json(&read.await?))
 }

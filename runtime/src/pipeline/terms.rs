@@ -58,7 +58,8 @@ fn other_authority(folder: &Path, checked: &Checked, before: Terms, start: Start
     Some(format!(
         "the authority has changed: what is in {0} was committed by {was}, and now {is} would decide; nothing was changed. \
          Set the sinks back, take a savepoint (weir stop {1} --savepoint), and start the changed pipeline from it on an \
-         empty state folder: --from SAVEPOINT, with another --state for `weir run`, and on a server under another name",
+         empty state folder: weir run FILE --from SAVEPOINT --state NEW; on a server, take it with --to, delete the pipeline, \
+         and apply it with --from SAVEPOINT",
         folder.display(),
         checked.pipeline.name
     ))

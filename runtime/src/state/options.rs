@@ -16,6 +16,12 @@ const FILTER_BITS: f64 = 10.0;
 /// Options of the live database and of the deltas that it ingests. With `filter`, files can tell fast what they do not
 /// hold; making that costs some nanoseconds a key.
 pub(super) fn options(filter: bool) -> Options {
+    // Made once: RocksDB begins each set of options with a cache of its own, some megabytes that are mapped and thrown away.
+    static MADE: LazyLock<[Options; 2]> = LazyLock::new(|| [make(false), make(true)]);
+    MADE[usize::from(filter)].clone()
+}
+
+fn make(filter: bool) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_format_version(6);
     table.set_block_cache(&CACHE);
