@@ -116,6 +116,10 @@ impl Audit {
             return Err(io::Error::new(error.kind(), format!("{}: {error}", self.path.display())));
         }
         (log.bytes, log.seq, log.last) = (log.bytes + text.len() as u64, line.seq, digest);
+        drop(log);
+        // For whoever reads along: what is about to happen, and who wanted it.
+        let Line { who, action, subject, detail, .. } = line;
+        tracing::info!("{action} {subject}, by {who}: {detail}");
         Ok(())
     }
 

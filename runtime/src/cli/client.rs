@@ -133,7 +133,9 @@ impl No {
         let detail = said["detail"].as_str().unwrap_or(text.trim());
         let mut detail = if detail.is_empty() { "no reason given" } else { detail }.to_owned();
         if answer.status == StatusCode::UNAUTHORIZED {
-            detail.push_str(" (--token-file FILE gives it, or WEIR_TOKEN in the environment)");
+            let is_empty = std::env::var("WEIR_TOKEN").is_ok_and(|token| token.trim().is_empty());
+            let says = if is_empty { ", which is empty" } else { "" };
+            detail.push_str(&format!(" (--token-file FILE gives it, or WEIR_TOKEN in the environment{says})"));
         }
         let code = said["code"].as_str().unwrap_or_default().to_owned();
         let faults = said["errors"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(fault).collect();

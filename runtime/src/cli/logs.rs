@@ -50,8 +50,12 @@ fn read(arguments: &Arguments) -> Result<(), Exit> {
     let path = path(arguments)?;
     let remote = on.open()?;
     if !follow {
-        for line in remote.list(&path)? {
-            print_line(&line, on.format);
+        let lines = remote.list(&path)?;
+        if lines.is_empty() && on.format == Format::Text {
+            eprintln!("no lines");
+        }
+        for line in &lines {
+            print_line(line, on.format);
         }
         return Ok(());
     }

@@ -161,7 +161,8 @@ pub(super) fn server(url: &str, token_file: Option<&Path>, ca: Option<&Path>) ->
         })?),
         None => std::env::var("WEIR_TOKEN").ok(),
     };
-    let token = token.map(|token| token.trim().to_owned());
+    // One that is empty is what a script makes of a request that failed.
+    let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
     if let Some((file, error)) = ca.and_then(|file| Some((file, std::fs::File::open(file).err()?))) {
         eprintln!("error: cannot read the certificates in {}: {error}", file.display());
         return Err(Exit::Usage);

@@ -120,14 +120,12 @@ impl Manager {
         }
         let outcome = service.run();
         drop(door);
-        let why = outcome.why.clone();
-        let rest = rest(outcome);
+        let rest = rest(&outcome);
         match &rest {
             Some(Rest::Failed(why)) => tracing::error!("the pipeline has failed: {why}"),
             Some(Rest::CircuitOpen(why)) => tracing::error!("the pipeline's circuit is open: {why}"),
-            Some(Rest::Ended(_)) | None => {
-                tracing::info!("the pipeline {}: {why}", if rest.is_some() { "has ended" } else { "has stopped" })
-            }
+            Some(Rest::Ended(why)) => tracing::info!("the pipeline has ended: {why}"),
+            None => tracing::info!("the pipeline is at rest: {}", outcome.why),
         }
         if let Some(rest) = rest {
             self.on_rest(&name, number, rest);
@@ -203,11 +201,12 @@ impl Manager {
 }
 
 /// How a service came to rest, unless somebody wanted it to.
-fn rest(outcome: Outcome) -> Option<Rest> {
+fn rest(outcome: &Outcome) -> Option<Rest> {
+    let why = outcome.why.clone();
     match outcome.class {
-        Class::Ended => Some(Rest::Ended(outcome.why)),
+        Class::Ended => Some(Rest::Ended(why)),
         Class::Stopped => None,
-        _ if outcome.circuit_open => Some(Rest::CircuitOpen(outcome.why)),
-        _ => Some(Rest::Failed(outcome.why)),
+        _ if outcome.circuit_open => Some(Rest::CircuitOpen(why)),
+        _ => Some(Rest::Failed(why)),
     }
 }

@@ -74,6 +74,7 @@ impl Manager {
         let mut record = Record { trial: None, ..entry.record.clone() };
         operation::end(&mut record.operations, Ok(()));
         crash::point("trial.passed");
+        tracing::info!("revision {} is not on trial any more: it has committed", record.revision);
         self.keep(entry, record);
     }
 
