@@ -134,10 +134,10 @@ impl Audit {
 
     /// At most `limit` lines before number `before`, or at the end, newest first.
     pub fn read_newest(&self, before: Option<u64>, limit: usize) -> io::Result<Vec<Line>> {
-        let end = self.log.lock().unwrap_or_else(PoisonError::into_inner).seq + 1;
-        let end = before.map_or(end, |before| before.min(end));
-        let after = end.saturating_sub(1).saturating_sub(limit as u64);
-        let mut lines = self.read(after, usize::try_from(end.saturating_sub(1) - after).unwrap_or(limit))?;
+        let newest = self.log.lock().unwrap_or_else(PoisonError::into_inner).seq;
+        let last = before.map_or(newest, |before| newest.min(before.saturating_sub(1)));
+        let most = last.min(limit as u64);
+        let mut lines = self.read(last - most, most as usize)?;
         lines.reverse();
         Ok(lines)
     }

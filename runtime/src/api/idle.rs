@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -26,7 +27,7 @@ struct Waiting {
 impl Idle {
     /// A connection that waits for its first request.
     pub(super) fn begin(&self, hang_up: &Arc<Notify>) -> Place {
-        let place = Place { idle: self.clone(), hang_up: Arc::clone(hang_up), since: Arc::default() };
+        let place = Place { idle: self.clone(), hang_up: Arc::clone(hang_up), since: AtomicU64::default() };
         place.wait();
         place
     }
@@ -47,7 +48,8 @@ impl Idle {
 pub(super) struct Place {
     idle: Idle,
     hang_up: Arc<Notify>,
-    since: Arc<Mutex<Option<u64>>>,
+    /// Its key among those that wait; 0 while it does not.
+    since: AtomicU64,
 }
 
 impl Place {
@@ -62,13 +64,12 @@ impl Place {
         waiting.began += 1;
         let since = waiting.began;
         waiting.connections.insert(since, Arc::clone(&self.hang_up));
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(since);
+        self.since.store(since, Ordering::Relaxed);
     }
 
     fn leave(&self) {
-        if let Some(since) = self.since.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            self.idle.lock().connections.remove(&since);
-        }
+        let mut waiting = self.idle.lock();
+        waiting.connections.remove(&self.since.swap(0, Ordering::Relaxed));
     }
 }
 

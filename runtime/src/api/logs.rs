@@ -143,12 +143,10 @@ pub(super) async fn logs(
     let node = wanted.node.clone();
     let journal = blocking(move || {
         let journal = watched.journal(&name)?;
-        if let Some(node) = node {
-            // One of an earlier revision may have left lines.
-            let has_lines = !journal.logs.after(None, 1, |line| line.node.as_str() == node).items.is_empty();
-            if !has_lines {
-                watched.check_node(&name, &node)?;
-            }
+        // One of an earlier revision may have left lines.
+        let has_lines = |node: &str| !journal.logs.after(None, 1, |line| line.node.as_str() == node).items.is_empty();
+        if let Some(node) = node.filter(|node| !has_lines(node)) {
+            watched.check_node(&name, &node)?;
         }
         Ok::<_, Problem>(journal)
     })

@@ -66,8 +66,6 @@ pub(super) struct Shard {
     has_begun: bool,
     stopped: bool,
     time: Stopwatch,
-    /// What its log lines say of whoever made it: threads are shared.
-    span: tracing::Span,
 }
 
 impl Shard {
@@ -79,13 +77,11 @@ impl Shard {
             first += task.nodes().count();
         }
         let time = Stopwatch::new(tasks.iter().flat_map(Task::nodes).map(Node::metrics).collect());
-        Shard { tasks, commands, report, has_begun: false, stopped: false, time, span: tracing::Span::current() }
+        Shard { tasks, commands, report, has_begun: false, stopped: false, time }
     }
 
     /// Answers all commands that wait, then takes one step of each task. A failure is the last report.
     pub(super) fn turn(&mut self) -> Turn {
-        let span = self.span.clone();
-        let _in = span.enter();
         match self.try_turn() {
             Ok(Turn::Over) => {}
             Ok(turn) => return turn,

@@ -93,6 +93,6 @@ fn tenant(Prepared { tasks, bell }: Prepared, report: Reporter) -> (Box<Tenant>,
     let (commands, inbox) = sync_channel(COMMANDS_MAX);
     let (over, ended) = sync_channel(1);
     let shard = Shard::new(tasks, inbox, report);
-    let tenant = Tenant { shard, bell: Arc::clone(&bell), due: None, over };
+    let tenant = Tenant { shard, span: tracing::Span::current(), bell: Arc::clone(&bell), due: None, over };
     (Box::new(tenant), RunningShard { commands, bell, over: ended })
 }

@@ -16,6 +16,8 @@ use crate::dataflow::task::Task;
 /// A shard on some thread.
 pub(super) struct Tenant {
     pub(super) shard: Shard,
+    /// What its log lines say of whoever started it: threads are shared.
+    pub(super) span: tracing::Span,
     pub(super) bell: Arc<Bell>,
     /// When it wants to be woken, while it sleeps.
     pub(super) due: Option<Instant>,
@@ -47,7 +49,8 @@ pub(super) fn start(queue: Arc<RunQueue>, owner: u64, gives_way: bool) -> io::Re
 fn run(mut queue: Arc<RunQueue>, mut owner: u64) {
     while let Some((slot, mut tenant)) = queue.next(owner) {
         tenant.bell.begin_turn();
-        match catch_unwind(AssertUnwindSafe(|| tenant.shard.turn())) {
+        let Tenant { shard, span, .. } = &mut *tenant;
+        match catch_unwind(AssertUnwindSafe(|| span.in_scope(|| shard.turn()))) {
             Ok(Turn::Over) => {
                 queue.vacate(slot);
                 let Tenant { shard, over, .. } = *tenant;

@@ -92,10 +92,9 @@ impl Manager {
         let entries = self.entries();
         let entry = entries.get(wanted.name);
         wanted.condition.check(wanted.name, entry)?;
-        self.check_quota(&entries, wanted.by, wanted.name, accepted.memory())?;
         let before = entry.map(|entry| entry.revision.clone());
         let after = revision(wanted, &accepted, Cause::Apply, before.as_ref().map_or(0, |before| before.number) + 1);
-        check_others(&entries, wanted.name, &after.folders)?;
+        check_room(&entries, wanted, &after)?;
         Ok(Plan { name: wanted.name.clone(), creates: before.is_none(), before, after, plan: accepted.checked.plan })
     }
 
@@ -140,8 +139,7 @@ impl Manager {
         if let Some(view) = unchanged.and_then(settled) {
             return Ok(Applied { view, created: false, operation: None });
         }
-        self.check_quota(&entries, by, name, revision.memory)?;
-        check_others(&entries, name, &revision.folders)?;
+        check_room(&entries, wanted, &revision)?;
         // Order: the bytes of its operators, which nobody deletes while the entries are locked; the revision; the line of the
         // audit; last the record that names the revision.
         for pin in revision.operators.values() {
@@ -186,16 +184,18 @@ impl Manager {
         self.start(entry, Some(accepted.checked));
         Ok(Applied { view: entry.view(), created, operation: entry.record.operations.last().cloned() })
     }
+}
 
-    fn check_quota(&self, entries: &BTreeMap<Name, Entry>, by: &Actor, name: &Name, memory: u64) -> Result<(), Error> {
+/// Whether there is room for a revision: in the quota of who has its pipeline, and in its folders.
+fn check_room(entries: &BTreeMap<Name, Entry>, wanted: &Wanted<'_>, revision: &Revision) -> Result<(), Error> {
+    let (name, by) = (wanted.name, wanted.by);
+    if entries.get(name).is_none_or(|entry| entry.record.by == by.name) {
         let others = || entries.values().filter(|entry| entry.record.by == by.name && entry.record.name != *name);
-        if entries.get(name).is_none_or(|entry| entry.record.by == by.name) {
-            by.check("pipelines", by.quota.pipelines, others().count() as u64 + 1)?;
-            let taken: u64 = others().map(|entry| entry.revision.memory).fold(0, u64::saturating_add);
-            by.check("bytes of memory for guests", by.quota.memory, taken.saturating_add(memory))?;
-        }
-        Ok(())
+        by.check("pipelines", by.quota.pipelines, others().count() as u64 + 1)?;
+        let taken: u64 = others().map(|entry| entry.revision.memory).fold(0, u64::saturating_add);
+        by.check("bytes of memory for guests", by.quota.memory, taken.saturating_add(revision.memory))?;
     }
+    check_others(entries, name, &revision.folders)
 }
 
 impl Condition {
