@@ -117,7 +117,8 @@ fn an_upgrade_to_what_a_node_has_starts_nothing_and_two_at_once_are_both_done_or
     let upgrade = json!({"node": "ledger", "operator": "ledger@2.0.0", "grace": "60s"});
     let on_trial = ask("upgrade", upgrade).expect(202).json();
     assert_eq!((&on_trial["revision"], &on_trial["trial"]["back_to"]), (&2.into(), &1.into()), "{on_trial}");
-    assert!(deployed.server().says(["pipeline", "show", "ledger"]).contains("ing (trial)\n"), "starting or running");
+    let shown = deployed.server().says(["pipeline", "show", "ledger"]);
+    assert!(shown.contains("ing (trial)\n"), "starting or running: {shown}");
     let back = ask("stop", json!({"wait": true})).expect(200).json();
     assert_eq!((&back["state"], &back["trial"]), (&"stopped".into(), &Value::Null), "{back}");
     std::thread::scope(|scope| {

@@ -111,7 +111,7 @@ impl Entry {
     /// It has neither run nor met anything that it waits for.
     pub(super) fn is_at_start(&self) -> bool {
         let waits = self.handle.as_ref().is_some_and(|handle| handle.status.read(|facts| facts.problem.is_some()));
-        matches!(self.view().state, State::Created | State::Starting) && !waits
+        self.view().state == State::Starting && !waits
     }
 
     pub(super) fn view(&self) -> View {
@@ -132,6 +132,9 @@ impl Entry {
             view.problem = Some("its thread ended without a word, which is a bug of weir: restart it".to_owned());
         } else if self.record.desired != Desired::Running {
             view.state = State::Stopping;
+        } else if view.state == State::Created {
+            // A new run whose service has not said a word yet. The pipeline was created before.
+            view.state = State::Starting;
         }
         view
     }
