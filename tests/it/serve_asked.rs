@@ -57,6 +57,11 @@ fn a_folder_that_another_pipeline_has_or_had_is_refused_before_anything_starts()
     for query in ["?dry_run=true", ""] {
         refused(query, "b", "sinks.out.path: pipeline `a` writes there");
     }
+    // While the revision that writes elsewhere is on trial, the one before it may come back.
+    let elsewhere = plain("a", &dir.path().join("out2"), 10_000_000, 1_000);
+    server.send("PUT", "/api/v1/pipelines/a?grace=60s", &[TOML], elsewhere.as_bytes()).expect(200);
+    refused("", "b", "sinks.out.path: pipeline `a` writes there");
+    server.ask("a:rollback", "{}");
     wait_until(SOON, "a part", || std::fs::read_dir(&out).is_ok_and(|parts| parts.count() > 1));
     server.apply("a", &plain("a", &out, 10_000_000, 2_000)).expect(200);
     server.ask("a:stop", "{\"wait\": true}");

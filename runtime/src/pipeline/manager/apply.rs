@@ -130,6 +130,7 @@ impl Manager {
         let trial = entries.get(name).and_then(|entry| self.on_trial(entry));
         // The one on trial never counted.
         let counted = before.map(|it| trial.map_or(it.revision, |trial| trial.back_to));
+        let its_folders = trial.map(|trial| &trial.folders).or(entries.get(name).map(|entry| &entry.revision.folders));
         let revision = revision(wanted, &accepted, cause, number);
         let is_same = entries.get(name).is_some_and(|entry| entry.revision.is_same(&revision));
         let starts_anew = wanted.origin.is_some();
@@ -156,6 +157,7 @@ impl Manager {
                 back_to: counted,
                 grace_ms: wanted.grace.as_millis() as u64,
                 from: None,
+                folders: its_folders.cloned().unwrap_or_default(),
             }),
             origin: wanted.origin.clone(),
             taken_back: None,

@@ -21,14 +21,17 @@ pub(super) fn folders(pipeline: &Pipeline) -> BTreeMap<Name, PathBuf> {
     pipeline.sinks.iter().filter_map(|sink| Some((sink.name.clone(), folder(&sink.kind)?))).collect()
 }
 
-/// Refuses a folder that another pipeline has.
+/// Refuses a folder that another pipeline has, or has again where its revision on trial fails.
 pub(super) fn check_others(
     entries: &BTreeMap<Name, Entry>,
     name: &Name,
     folders: &BTreeMap<Name, PathBuf>,
 ) -> Result<(), Error> {
     for (sink, folder) in folders {
-        let has_it = |entry: &&Entry| entry.revision.folders.values().any(|taken| taken == folder);
+        let has_it = |entry: &Entry| {
+            let back_to = entry.record.trial.iter().flat_map(|trial| trial.folders.values());
+            entry.revision.folders.values().chain(back_to).any(|taken| taken == folder)
+        };
         if let Some((other, _)) = entries.iter().find(|(other, entry)| *other != name && has_it(entry)) {
             let (sink, folder, by) = (sink.clone(), folder.clone(), format!("pipeline `{other}` writes there"));
             return Err(Error::TakenFolder { sink, folder, by });

@@ -1,6 +1,8 @@
 //! A revision on trial: it runs, and nothing of it is committed before its grace is over. Until then the revision before it
 //! comes back where this one fails, and goes on from the same checkpoint: what was not committed never was.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,9 @@ pub(super) struct Trial {
     /// The epoch that it began from, 0 for none; known once the revision before it has stopped.
     #[serde(default)]
     pub(super) from: Option<u64>,
+    /// The folders of that revision's file sinks, which stay its own until then.
+    #[serde(default)]
+    pub(super) folders: BTreeMap<Name, PathBuf>,
 }
 
 impl Trial {
