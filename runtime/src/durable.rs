@@ -42,6 +42,17 @@ impl Staged {
     }
 }
 
+/// Removes the temporary files that a kill has left in a folder. For whoever writes there, alone, before it does.
+pub fn remove_leftovers(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "tmp") && path.is_file() {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Renames, unless something has the name already ([`io::ErrorKind::AlreadyExists`]).
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
@@ -75,6 +86,9 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         staged.name().unwrap();
         drop(stage(&path, b"never").unwrap());
+        std::mem::forget(stage(&path, b"killed").unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        remove_leftovers(dir.path()).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use weir_tests::process::Exit;
 use weir_tests::wait::wait_until;
 
-use crate::serve::{SOON, Server, TOML, plain, rows};
+use crate::serve::{SOON, Server, TOML, WASM, plain, rows};
 
 #[test]
 fn a_bounded_pipeline_that_has_ended_stays_ended() {
@@ -105,16 +105,27 @@ fn killed_while_a_revision_comes_it_is_the_old_or_the_new_one_as_a_whole() {
 
 /// The head of a PUT and the first half of its body.
 fn begin_to_apply(server: &Server, name: &str, text: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(&server.address).unwrap();
-    let (address, token, (header, value)) = (&server.address, &server.token, TOML);
+    let path = format!("/api/v1/pipelines/{name}");
+    let half = (&text.as_bytes()[..text.len() / 2], text.len());
+    begin_to_put(&server.address, &server.token, &path, TOML, half)
+}
+
+/// The head of a PUT and the beginning of its body.
+fn begin_to_put(
+    address: &str,
+    token: &str,
+    path: &str,
+    (header, value): (&str, &str),
+    (sent, length): (&[u8], usize),
+) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,
-        "PUT /api/v1/pipelines/{name} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{header}: {value}\r\n\
-         Content-Length: {}\r\n\r\n{}",
-        text.len(),
-        &text[..text.len() / 2]
+        "PUT {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{header}: {value}\r\n\
+         Content-Length: {length}\r\n\r\n"
     )
     .unwrap();
+    stream.write_all(sent).unwrap();
     stream
 }
 
@@ -163,6 +174,63 @@ fn connections_without_end_keep_no_probe_and_no_request_out() {
         }
         is_over.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn slow_bodies_with_a_good_token_keep_no_probe_and_no_reader_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    let text = plain("p", &dir.path().join("out"), 10, 1000);
+    // More than there are places.
+    let mut slow: Vec<TcpStream> = (0..80).map(|_| begin_to_apply(&server, "p", &text)).collect();
+    for _ in 0..20 {
+        weir_tests::http::request(&server.address, "GET", "/livez", &[], b"").expect(200);
+        server.send("GET", "/api/v1/pipelines", &[], b"").expect(200);
+    }
+    let refused = server.apply("p", &text).expect_problem(503, "too-many-changes");
+    assert!(refused.head.contains("retry-after: 1"), "{refused:?}");
+    // Those that came first are read to their end.
+    slow[0].write_all(&text.as_bytes()[text.len() / 2..]).unwrap();
+    let mut answer = [0; 12];
+    slow[0].read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 201");
+}
+
+#[test]
+fn what_a_token_sends_that_is_deleted_meanwhile_is_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    let made = server.send(
+        "POST",
+        "/api/v1/tokens",
+        &[("Content-Type", "application/json")],
+        br#"{"name": "gone", "scopes": ["pipelines:write", "operators:write"]}"#,
+    );
+    let token = made.expect(201).json()["token"].as_str().unwrap().to_owned();
+    let component = crate::serve::ip_count();
+    let puts = [
+        ("/api/v1/pipelines/p", TOML, plain("p", &dir.path().join("out"), 10, 1000).into_bytes()),
+        ("/api/v1/operators/ip-count/versions/1.0.0", WASM, component),
+    ];
+    let mut begun: Vec<(TcpStream, &[u8])> = puts
+        .iter()
+        .map(|(path, content_type, body)| {
+            let (sent, rest) = body.split_at(body.len() / 2);
+            (begin_to_put(&server.address, &token, path, *content_type, (sent, body.len())), rest)
+        })
+        .collect();
+    wait_until(SOON, "both bodies are being read", || {
+        fs::read_dir(dir.path().join("data/registry/uploads")).is_ok_and(|uploads| uploads.count() == 1)
+    });
+    server.send("DELETE", "/api/v1/tokens/gone", &[], b"").expect(204);
+    for (stream, rest) in &mut begun {
+        stream.write_all(rest).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 401");
+    }
+    server.send("GET", "/api/v1/operators/ip-count/versions/1.0.0", &[], b"").expect(404);
+    server.send("GET", "/api/v1/pipelines/p", &[], b"").expect(404);
 }
 
 #[test]

@@ -42,6 +42,25 @@ fn another_path_is_fine_once_all_that_was_committed_is_visible() {
 }
 
 #[test]
+fn a_path_to_parts_of_another_pipeline_is_refused_also_behind_commits_and_nothing_is_mixed() {
+    let theirs = Place::of_ledger("50ms", 2_000, 4_000);
+    theirs.finish().expect_success();
+    let rows = theirs.rows("out");
+    let place = Place::of_ledger("50ms", 2_000, 4_000);
+    place.run().crash_at("barrier.injected", 6).finish(SOON).expect(Exit::KILLED);
+    let taken = format!("path = {:?}", theirs.path("out"));
+    edit(&place, "path = \"out\"", &taken);
+    for _ in 0..2 {
+        let refused = place.finish().expect(Exit::Code(6));
+        assert!(refused.stderr.contains("another pipeline was the last to write there"), "{refused}");
+    }
+    assert_eq!(theirs.rows("out"), rows);
+    edit(&place, &taken, "path = \"out\"");
+    place.finish().expect_success();
+    assert_eq!(place.rows("out").len(), 2_000);
+}
+
+#[test]
 fn a_folder_that_was_emptied_while_committed_rows_waited_in_it_is_refused() {
     let place = killed_before_its_rows_are_visible();
     fs::remove_dir_all(place.path("out")).unwrap();

@@ -84,7 +84,7 @@ impl Tokens {
             let path = path.to_owned();
             move |source| Error::Io { path, source }
         };
-        fs::create_dir_all(folder).map_err(io(folder))?;
+        fs::create_dir_all(folder).and_then(|()| durable::remove_leftovers(folder)).map_err(io(folder))?;
         let mut tokens = BTreeMap::new();
         for entry in fs::read_dir(folder).map_err(io(folder))? {
             let path = entry.map_err(io(folder))?.path();

@@ -177,14 +177,16 @@ pub(super) struct Rollback {
 /// Its text and its operators become a new revision, which goes on from the newest commit: nothing is read or written twice.
 /// Refused where it cannot read the state that the newer one has written.
 #[utoipa::path(post, path = "/api/v1/pipelines/{name}:rollback", operation_id = "rollbackPipeline", tag = "pipelines",
-    params(("name" = String, Path, description = "The pipeline")),
+    params(("name" = String, Path, description = "The pipeline"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the revision that is meant")),
     request_body(content = Option<Rollback>, content_type = "application/json"),
     responses((status = 202, body = Asked, description = "It is on its way"), (status = 200, body = Asked, description = "It runs"),
         (status = 412, body = super::problem::Shown<'static>, content_type = "application/problem+json", description = "It has another revision"),
         Always, Named, Changing, Taking))]
 pub(super) async fn rollback(watched: Watched, by: Actor, name: String, request: Request) -> Result<Response, Problem> {
+    let condition = pipelines::condition(request.headers())?;
     let Rollback { to, wait } = body::options(request).await?;
-    switched(watched, wait, move |manager| manager.rollback(&name, to, &by)).await
+    switched(watched, wait, move |manager| manager.rollback(&name, to, condition, &by)).await
 }
 
 /// Switches to another revision, and answers how that stands.

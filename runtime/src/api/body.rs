@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use weir_core::ids::Name;
 
 use super::problem::{Code, Problem};
+use super::stream::Serving;
 use crate::settings::duration;
 
 /// A body that takes longer is given up: it holds memory.
@@ -41,13 +42,23 @@ pub(super) fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<
 pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
     let too_large = || too_large(bytes_max);
     announced(&request, bytes_max)?;
-    match tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, &())).await {
+    let serving = request.extensions().get::<Serving>().cloned();
+    let read = match tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
         Ok(Err(rejection)) => Err(Problem::new(Code::BadRequest, rejection.body_text())),
         Err(_) => {
             Err(Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs())))
         }
+    };
+    still_stands(serving.as_ref()).and(read)
+}
+
+/// A body may take its time, and the token that it came with may be gone by its end.
+fn still_stands(serving: Option<&Serving>) -> Result<(), Problem> {
+    match serving.and_then(|serving| serving.standing.as_ref()).is_none_or(|stands| stands()) {
+        true => Ok(()),
+        false => Err(Problem::new(Code::Unauthorized, "the token was deleted or has expired while the body came")),
     }
 }
 
@@ -130,6 +141,7 @@ pub(super) async fn stream<R: Send + 'static>(
     take: impl FnOnce(tokio::sync::mpsc::Receiver<Bytes>) -> Result<R, Problem> + Send + 'static,
 ) -> Result<R, Problem> {
     announced(&request, bytes_max)?;
+    let serving = request.extensions().get::<Serving>().cloned();
     // A few pieces: who sends waits for the disk.
     let (sender, receiver) = tokio::sync::mpsc::channel(8);
     let taken = tokio::task::spawn_blocking(move || take(receiver));
@@ -155,6 +167,7 @@ pub(super) async fn stream<R: Send + 'static>(
     drop(sender);
     // What was cut off is dropped with what `take` made of it, and nothing of it was kept.
     sent?;
+    still_stands(serving.as_ref())?;
     taken.await.unwrap_or_else(|e| Err(Problem::internal(format!("an upload ended without an answer: {e}"))))
 }
 

@@ -51,6 +51,8 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Te
     let slots = Arc::new(Semaphore::new(connections_max as usize));
     // Half of the connections are left for what is no stream.
     let streams = Arc::new(Semaphore::new((connections_max / 2).max(1) as usize));
+    // A quarter more for changes, whose bodies may come slowly: what is left answers probes whatever happens.
+    let changes = Arc::new(Semaphore::new((connections_max / 4).max(1) as usize));
     let follows = tls.clone().map(|tls| tokio::spawn(tls.follow()));
     let idle = Idle::default();
     loop {
@@ -68,8 +70,13 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Te
         };
         let (from, routes) = ((&from as &dyn Any).downcast_ref::<SocketAddr>().copied(), routes.clone());
         let hang_up = Arc::new(Notify::new());
-        let (streams, hung) = (Arc::clone(&streams), Arc::clone(&hang_up));
-        let serving = Serving { end: end.clone(), streams, standing: None, hang_up: hung };
+        let serving = Serving {
+            end: end.clone(),
+            streams: Arc::clone(&streams),
+            changes: Arc::clone(&changes),
+            standing: None,
+            hang_up: Arc::clone(&hang_up),
+        };
         let place = Arc::new(idle.begin(&hang_up));
         let service = service_fn(move |mut request: Request<Incoming>| {
             let answering = place.answer();

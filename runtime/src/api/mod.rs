@@ -5,6 +5,7 @@
 mod actions;
 mod auth;
 mod body;
+mod changes;
 mod checkpoints;
 mod codes;
 mod connections;
@@ -123,7 +124,7 @@ fn around(routes: Router) -> Router {
 
 impl Guard {
     fn before(self, routes: Router) -> Router {
-        let routes = routes.layer(middleware::from_fn(body::no_query));
+        let routes = routes.layer(middleware::from_fn(body::no_query)).layer(middleware::from_fn(changes::bound));
         around(routes.layer(middleware::from_fn_with_state(std::sync::Arc::new(self), auth::check)))
     }
 }

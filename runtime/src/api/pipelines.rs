@@ -253,11 +253,19 @@ pub(super) enum Applied {
 ///
 /// Once it is stopped. Commits that the state is gone, then deletes it.
 #[utoipa::path(delete, path = "/api/v1/pipelines/{name}", operation_id = "deletePipeline", tag = "pipelines",
-    params(("name" = String, Path, description = "The pipeline")),
-    responses((status = 204, description = "It is gone"), Always, Named, Changing))]
-pub(super) async fn delete(State(manager): State<Manager>, By(by): By, path: Target) -> Result<StatusCode, Problem> {
-    let name = body::path(path)?;
-    blocking(move || manager.delete(&name, &by)).await?;
+    params(("name" = String, Path, description = "The pipeline"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the revision that is meant, or `*`")),
+    responses((status = 204, description = "It is gone"),
+        (status = 412, body = super::problem::Shown<'static>, content_type = "application/problem+json", description = "It has another revision"),
+        Always, Named, Changing))]
+pub(super) async fn delete(
+    State(manager): State<Manager>,
+    By(by): By,
+    path: Target,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let (name, condition) = (body::path(path)?, condition(&headers)?);
+    blocking(move || manager.delete(&name, condition, &by)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -119,7 +119,7 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::TOO_MANY_REQUESTS {
+        if status == StatusCode::TOO_MANY_REQUESTS || self.code == Code::TooManyChanges {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         // For the layer that knows which request this answers.

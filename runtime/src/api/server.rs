@@ -144,10 +144,18 @@ impl Server {
         let tokens = Arc::new(Tokens::open(&data.join("tokens"))?);
         let registry = Arc::new(Registry::open_to_write(&data.join("registry"), engine, settings.registry_bytes)?);
         let sockets = Sockets::start().map_err(io)?;
+        let mut files = settings.files.clone();
+        files.own.push((data.clone(), "the server's data folder"));
+        let said = [
+            (&settings.secrets.files, "the server's secrets"),
+            (&settings.tls_cert, "the server's certificate"),
+            (&settings.tls_key, "the server's key"),
+        ];
+        files.own.extend(said.into_iter().filter_map(|(path, what)| Some((path.clone()?, what))));
         let manager = Manager::open(
             data,
             (Arc::clone(&registry), Arc::clone(&audit)),
-            settings.secrets.clone(),
+            (settings.secrets.clone(), files),
             budget,
             Box::new(move |manager, state| sockets.open(manager, state)),
         )?;

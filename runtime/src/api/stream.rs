@@ -36,6 +36,8 @@ pub(super) struct Serving {
     pub(super) end: watch::Receiver<bool>,
     /// Room for further streams: each holds its connection.
     pub(super) streams: Arc<Semaphore>,
+    /// Room for further requests that change something: each may take its time.
+    pub(super) changes: Arc<Semaphore>,
     /// Whether who asked may still see it; nothing: whoever asks may.
     pub(super) standing: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     /// Ends the connection without a word.

@@ -159,12 +159,12 @@ impl Watched {
     pub(super) fn place(&self, to: Option<PathBuf>) -> Result<Option<PathBuf>, Problem> {
         let refusal = to.as_ref().and_then(|to| match self {
             _ if !to.is_absolute() => {
-                Some("is relative, and over HTTP there is no folder that it could be relative to")
+                Some("is relative, and over HTTP there is no folder that it could be relative to".to_owned())
             }
-            Watched::All(manager) if manager.is_own(to) => {
-                Some("lies in the server's data folder: leave `to` out, and it lies there")
+            Watched::All(manager) => {
+                manager.refuses_file(to).map(|why| format!("{why}: leave `to` out, and it lies with its pipeline"))
             }
-            _ => None,
+            Watched::One(_) => None,
         });
         match (refusal, &to) {
             (Some(why), Some(to)) => Err(Problem::new(Code::BadRequest, format!("`to`: {} {why}", to.display()))),
@@ -184,6 +184,10 @@ impl Watched {
         stop: Stop,
         by: &Actor,
     ) -> Result<(View, Option<String>, Option<Done>), Problem> {
+        if stop.to.is_some() && !stop.savepoint {
+            let detail = "`to` says where the savepoint is to be: it needs \"savepoint\": true; nothing was done";
+            return Err(Problem::new(Code::BadRequest, detail));
+        }
         let (to, mut done) = (self.place(stop.to)?, None);
         if stop.savepoint {
             let handle = self.handle(name)?;

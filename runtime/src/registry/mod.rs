@@ -60,7 +60,9 @@ impl Registry {
     /// The same for the one process that writes to it, up to so many bytes: what a kill has left half-way goes.
     pub fn open_to_write(folder: &Path, engine: Engine, bytes_max: u64) -> Result<Registry, Error> {
         let registry = Registry { bytes_max, ..Registry::open(folder, engine)? };
-        upload::clear(&registry.folder.join("uploads"))?;
+        for folder in ["uploads", "versions"].map(|name| registry.folder.join(name)) {
+            durable::remove_leftovers(&folder).map_err(Error::io(&folder))?;
+        }
         registry.sweep()?;
         Ok(registry)
     }
@@ -197,8 +199,13 @@ impl Registry {
         }
     }
 
-    /// Whether bytes of this digest are there still: whoever has checked them asks no more.
-    pub fn has_blob(&self, sha256: &str) -> Result<(), Error> {
+    /// Whether a version and its bytes are there still: whoever has checked them asks no more.
+    pub fn has(&self, name: &str, version: &str, sha256: &str) -> Result<(), Error> {
+        let record = self.versions().get(&(name.to_owned(), version.to_owned())).cloned();
+        // Other versions may have the same bytes.
+        if record.is_some_and(|record| record.deleted_at.is_some()) {
+            return Err(self.unknown(name, version));
+        }
         let path = self.blob(sha256);
         fs::metadata(&path).map(drop).map_err(Error::io(&path))
     }
@@ -309,6 +316,23 @@ mod tests {
         let record = json!({"name": "count", "version": version, "sha256": "00", "bytes": 1, "uploaded_at": 0});
         fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
         path
+    }
+
+    #[test]
+    fn a_version_that_is_deleted_is_gone_though_another_has_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("blobs")).unwrap();
+        fs::create_dir(dir.path().join("versions")).unwrap();
+        fs::write(dir.path().join("blobs/00.wasm"), "").unwrap();
+        ["1.0.0", "1.0.1"].map(|version| kept(dir.path(), version));
+        let registry = Registry::open(dir.path(), Engine::new(1).unwrap()).unwrap();
+        let audit = Audit::open(&dir.path().join("audit.jsonl")).unwrap();
+        registry.has("count", "1.0.0", "00").unwrap();
+        registry.delete((&Actor::server(), &audit), "count", "1.0.0").unwrap();
+        assert!(matches!(registry.has("count", "1.0.0", "00"), Err(Error::Unknown(_))));
+        registry.has("count", "1.0.1", "00").unwrap();
+        fs::remove_file(dir.path().join("blobs/00.wasm")).unwrap();
+        assert!(matches!(registry.has("count", "1.0.1", "00"), Err(Error::Io { .. })));
     }
 
     #[test]

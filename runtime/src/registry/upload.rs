@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -31,7 +31,7 @@ pub struct Received {
 }
 
 impl Upload {
-    /// Into a folder of its own, which [`clear`] empties at a start.
+    /// Into a folder of its own, which a start empties.
     pub(super) fn begin(folder: &Path) -> Result<Upload, Error> {
         let file = tempfile::Builder::new().prefix("upload.").suffix(".tmp").tempfile_in(folder);
         Ok(Upload { file: file.map_err(Error::io(folder))?, hasher: Sha256::new(), bytes: 0 })
@@ -70,13 +70,4 @@ impl Received {
         crash::point("upload.renamed");
         Ok(())
     }
-}
-
-/// Throws away what a kill has left half-way.
-pub(super) fn clear(folder: &Path) -> Result<(), Error> {
-    let left: Vec<PathBuf> = fs::read_dir(folder).map_err(Error::io(folder))?.flatten().map(|e| e.path()).collect();
-    for path in left.iter().filter(|path| path.extension().is_some_and(|extension| extension == "tmp")) {
-        fs::remove_file(path).map_err(Error::io(path))?;
-    }
-    Ok(())
 }

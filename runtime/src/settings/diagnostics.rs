@@ -118,6 +118,11 @@ pub struct Entry<'a> {
 }
 
 impl Diagnostics {
+    /// Of something wrong that stands in no text, or in one that is not at hand. `name` is what the fault is shown under.
+    pub fn without_text(name: &str, fault: Fault) -> Diagnostics {
+        Diagnostics::new(name, "", Format::Toml, vec![Problem::without_place(fault)])
+    }
+
     pub(super) fn new(name: &str, text: &str, format: Format, mut problems: Vec<Problem>) -> Diagnostics {
         // What has no place concerns the whole text and comes last. Stable: what stands at one place stays in order.
         problems.sort_by_key(|p| p.span.as_ref().map_or(usize::MAX, |s| s.start));

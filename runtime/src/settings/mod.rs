@@ -3,6 +3,7 @@
 
 mod diagnostics;
 pub mod duration;
+mod files;
 mod interpolate;
 pub mod kafka_options;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use weir_core::graph::fault::Fault;
 use weir_core::graph::spec::Pipeline;
 
 pub use diagnostics::{Diagnostics, Problem, Style};
+pub use files::Files;
 pub use secrets::Secrets;
 pub use source::{Environment, Format, ReadFile};
 
@@ -146,5 +148,5 @@ fn unreadable(path: &Path, name: &str, error: &io::Error, (kind, example): (&str
         _ => format!("cannot read {}: {error}", path.display()),
     };
     let fault = Fault::error("weir::config::unreadable", "", message).help(format!("name {kind}, as in: {example}"));
-    Diagnostics::new(name, "", Format::Toml, vec![Problem::without_place(fault)])
+    Diagnostics::without_text(name, fault)
 }

@@ -5,6 +5,6 @@ mod publish;
 mod sink;
 mod source;
 
-pub use publish::{Folders, any_part};
+pub use publish::{Folders, any_part, part_of_others};
 pub use sink::{FileSink, check_folder};
 pub use source::FileSource;

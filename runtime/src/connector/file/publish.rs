@@ -33,6 +33,16 @@ pub fn any_part(folder: &Path) -> std::io::Result<Option<String>> {
     Ok(None)
 }
 
+/// A part in a folder into which a pipeline of another lineage was the last to write.
+pub fn part_of_others(folder: &Path, lineage: &str) -> Option<String> {
+    let owner = std::fs::read_to_string(folder.join(STAGING).join(OWNER)).ok()?;
+    // Empty for a moment, before it is a first owner's.
+    if owner.is_empty() || owner == lineage {
+        return None;
+    }
+    any_part(folder).ok()?
+}
+
 fn is_part(name: &str) -> bool {
     let digits = name.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".jsonl"));
     digits.is_some_and(|digits| digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
@@ -123,6 +133,21 @@ impl Folders {
                     folder.display(),
                     part.sink,
                     part.published
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a folder that another pipeline has written into since this one did, if it ever did: what it adds would lie among
+    /// what is there. Before [`Folders::lock`]. Changes nothing.
+    pub fn check_others(&self) -> std::io::Result<()> {
+        for (sink, folder) in &self.folders {
+            if let Some(part) = part_of_others(folder, &self.lineage) {
+                return Err(std::io::Error::other(format!(
+                    "{} holds {part}, and another pipeline was the last to write there: give the sink `{sink}` another `path`, or \
+                     move the parts away",
+                    folder.display()
                 )));
             }
         }

@@ -33,6 +33,8 @@ impl Attempt<'_> {
             self.status.journal().tell(wall, What::CheckpointCompleted { epoch, duration, bytes });
             self.status.update(|facts| {
                 facts.committed += 1;
+                // Whatever it was that an attempt before this one failed of.
+                facts.problem = None;
                 facts.last_checkpoint = Some(checkpoint);
             });
         }

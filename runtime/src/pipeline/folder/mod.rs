@@ -173,6 +173,11 @@ impl Folder {
         Ok(Terms { decides, ..noted })
     }
 
+    /// What tells the pipeline of a state folder from another of its name.
+    pub fn lineage_of(path: &Path) -> Result<String, Error> {
+        Ok(read_format(path)?.lineage)
+    }
+
     /// Notes under what they are made from now on.
     pub fn note_terms(&self, terms: Terms) -> Result<(), Error> {
         let format = read_format(&self.path)?;

@@ -21,6 +21,7 @@ use super::{Error, Manager};
 use crate::access::Actor;
 use crate::clock;
 use crate::crash;
+use crate::registry;
 
 /// A text that somebody wants to run.
 pub struct Wanted<'a> {
@@ -81,8 +82,12 @@ pub struct Plan {
 impl Manager {
     /// Checks it, keeps it, (re)starts it. The same text for one that runs, or whose bounded input has ended, changes nothing.
     pub fn apply(&self, wanted: &Wanted<'_>) -> Result<Applied, Error> {
-        let accepted = self.accept(wanted)?;
-        self.switch(wanted, accepted, Cause::Apply, Kind::Apply)
+        let switch = |accepted| self.switch(wanted, accepted, Cause::Apply, Kind::Apply);
+        match switch(self.accept(wanted)?) {
+            // A version was deleted since it was looked up: what its name means now, or that it means nothing, a second look says.
+            Err(Error::Registry(registry::Error::Unknown(_))) => switch(self.accept(wanted)?),
+            done => done,
+        }
     }
 
     /// Says what [`Manager::apply`] would do, and does nothing.
@@ -100,6 +105,7 @@ impl Manager {
 
     fn accept(&self, wanted: &Wanted<'_>) -> Result<Accepted, Error> {
         self.is_whole(wanted.name.as_str())?;
+        check_grace(wanted.grace)?;
         if wanted.origin.is_some() && !wanted.grace.is_zero() {
             return Err(Error::OriginOnTrial);
         }
@@ -115,9 +121,6 @@ impl Manager {
         kind: Kind,
     ) -> Result<Applied, Error> {
         let (name, by) = (wanted.name, wanted.by);
-        if wanted.grace > GRACE_MAX {
-            return Err(Error::LongGrace(wanted.grace));
-        }
         self.can_start(wanted.origin.as_ref(), &accepted.checked)?;
         let mut entries = self.entries();
         match self.changeable(entries.get_mut(name), name.as_str()) {
@@ -141,10 +144,11 @@ impl Manager {
             return Ok(Applied { view, created: false, operation: None });
         }
         check_room(&entries, wanted, &revision)?;
-        // Order: the bytes of its operators, which nobody deletes while the entries are locked; the revision; the line of the
+        // Order: the versions of its operators, which nobody deletes while the entries are locked; the revision; the line of the
         // audit; last the record that names the revision.
-        for pin in revision.operators.values() {
-            self.0.registry.has_blob(&pin.sha256)?;
+        for (written, pin) in &revision.operators {
+            let name = written.split_once('@').map_or(written.as_str(), |(name, _)| name);
+            self.0.registry.has(name, &pin.version, &pin.sha256)?;
         }
         let mut record = Record {
             name: name.clone(),
@@ -188,6 +192,10 @@ impl Manager {
     }
 }
 
+pub(super) fn check_grace(grace: Duration) -> Result<(), Error> {
+    if grace > GRACE_MAX { Err(Error::LongGrace(grace)) } else { Ok(()) }
+}
+
 /// Whether there is room for a revision: in the quota of who has its pipeline, and in its folders.
 fn check_room(entries: &BTreeMap<Name, Entry>, wanted: &Wanted<'_>, revision: &Revision) -> Result<(), Error> {
     let (name, by) = (wanted.name, wanted.by);
@@ -201,7 +209,7 @@ fn check_room(entries: &BTreeMap<Name, Entry>, wanted: &Wanted<'_>, revision: &R
 }
 
 impl Condition {
-    fn check(self, name: &Name, entry: Option<&Entry>) -> Result<(), Error> {
+    pub(super) fn check(self, name: &Name, entry: Option<&Entry>) -> Result<(), Error> {
         let revision = entry.map(|entry| entry.record.revision);
         match (self, revision) {
             (Condition::None, _) | (Condition::Any, Some(_)) | (Condition::New, None) => Ok(()),

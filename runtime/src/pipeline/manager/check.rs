@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use weir_core::graph::spec::Node;
 use weir_core::ids::Name;
@@ -13,14 +12,13 @@ use super::misfits::misfits;
 use super::revision::{Language, Pin, Revision};
 use crate::pipeline::job::Checked;
 use crate::registry::{Registry, Version};
-use crate::settings::{self, Environment, Format, Loaded, Secrets};
+use crate::settings::{self, Environment, Files, Format, Loaded, Secrets};
 
 /// What a text is checked against.
 #[derive(Clone, Copy)]
 pub(super) struct Ground<'a> {
     pub(super) registry: &'a Registry,
-    /// The server's own folder, which no pipeline may touch.
-    pub(super) data: &'a Path,
+    pub(super) files: &'a Files,
     pub(super) secrets: &'a Secrets,
 }
 
@@ -119,6 +117,8 @@ fn parse(secrets: &Secrets, name: &Name, language: Language, text: &str) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::guest::Engine;
 
@@ -133,7 +133,8 @@ mod tests {
         std::fs::write(&outside, "").unwrap();
         let name = Name::new("a").unwrap();
         let secrets = Secrets::default();
-        let ground = Ground { registry: &registry, data: &data, secrets: &secrets };
+        let files = Files { own: vec![(data.clone(), "the server's data folder")], ..Files::default() };
+        let ground = Ground { registry: &registry, files: &files, secrets: &secrets };
         let refused = |source: &Path, sink: &Path| {
             let (source, sink) = (source.display(), sink.display());
             let text = format!(

@@ -8,6 +8,7 @@ use serde_json::json;
 use weir_core::domain::{Class, Start};
 use weir_core::ids::Name;
 
+use super::apply::Condition;
 use super::check::check_again;
 use super::record::{Desired, Record};
 use super::revision::Revision;
@@ -18,7 +19,7 @@ use crate::pipeline::service::{Service, Settings};
 
 impl Manager {
     /// Deletes a stopped pipeline: the reset is committed first, then its files go.
-    pub fn delete(&self, name: &str, by: &Actor) -> Result<(), Error> {
+    pub fn delete(&self, name: &str, condition: Condition, by: &Actor) -> Result<(), Error> {
         self.is_whole(name)?;
         let (record, revision, thread) = {
             let mut entries = self.entries();
@@ -27,6 +28,7 @@ impl Manager {
             }
             let entry = entries.get_mut(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
             let name = entry.record.name.clone();
+            condition.check(&name, Some(entry))?;
             match (entry.is_being_deleted, entry.is_live(), entry.record.desired) {
                 (true, ..) => return Err(Error::Deleting(name)),
                 (false, true, Desired::Running) => return Err(Error::Running(name)),

@@ -98,16 +98,6 @@ pub enum Error {
     /// Where it is to start from is no such place.
     #[error("{0}; nothing was changed")]
     Origin(savepoint::Error),
-    /// A file sink's folder is not its own.
-    #[error("sinks.{sink}.path: {by}, or give the sink a folder of its own, and not {}", folder.display())]
-    TakenFolder {
-        /// The sink.
-        sink: Name,
-        /// Where it would write.
-        folder: PathBuf,
-        /// Whose it is.
-        by: String,
-    },
     /// Something newer is committed than where it is to start from.
     #[error("pipeline `{0}` has committed {1}, and {2}; nothing was changed: add rewind to do it all the same")]
     NeedsRewind(Name, String, String),

@@ -1,16 +1,18 @@
-//! Folders of file sinks: no two pipelines of a server write into one, and none begins in one that holds parts already. Known
+//! Folders of file sinks: no two pipelines of a server write into one, and none begins in one that holds parts of others. Known
 //! before anything stops; the start, which sees other processes too, looks again.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use weir_core::graph::fault::Fault;
 use weir_core::graph::spec::{Pipeline, SinkKind};
 use weir_core::ids::Name;
 
 use super::entry::Entry;
 use super::{Error, Manager};
-use crate::connector::file::any_part;
-use crate::pipeline::folder::resolved;
+use crate::connector::file::{any_part, part_of_others};
+use crate::pipeline::folder::{Folder, resolved};
+use crate::settings::Diagnostics;
 
 /// Where the file sinks of a pipeline write, by sink.
 pub(super) fn folders(pipeline: &Pipeline) -> BTreeMap<Name, PathBuf> {
@@ -21,7 +23,7 @@ pub(super) fn folders(pipeline: &Pipeline) -> BTreeMap<Name, PathBuf> {
     pipeline.sinks.iter().filter_map(|sink| Some((sink.name.clone(), folder(&sink.kind)?))).collect()
 }
 
-/// Refuses a folder that another pipeline has, or has again where its revision on trial fails.
+/// Refuses a folder that another pipeline has, or has again where its revision on trial fails, and one that two sinks share.
 pub(super) fn check_others(
     entries: &BTreeMap<Name, Entry>,
     name: &Name,
@@ -32,25 +34,46 @@ pub(super) fn check_others(
             let back_to = entry.record.trial.iter().flat_map(|trial| trial.folders.values());
             entry.revision.folders.values().chain(back_to).any(|taken| taken == folder)
         };
+        let own = "give the sink a folder of its own";
         if let Some((other, _)) = entries.iter().find(|(other, entry)| *other != name && has_it(entry)) {
-            let (sink, folder, by) = (sink.clone(), folder.clone(), format!("pipeline `{other}` writes there"));
-            return Err(Error::TakenFolder { sink, folder, by });
+            let message = format!("pipeline `{other}` writes into {}", folder.display());
+            return Err(refusal(name, sink, message, own));
+        }
+        if let Some((other, _)) = folders.iter().find(|(other, taken)| *other != sink && *taken == folder) {
+            return Err(refusal(name, sink, format!("sink `{other}` writes into {}", folder.display()), own));
         }
     }
     Ok(())
 }
 
+fn refusal(name: &Name, sink: &Name, message: String, help: &str) -> Error {
+    let fault = Fault::error("weir::server::taken_folder", format!("sinks.{sink}.path"), message).help(help);
+    Error::Invalid(Diagnostics::without_text(name.as_str(), fault))
+}
+
 impl Manager {
-    /// Refuses parts in the folder of a pipeline that has committed nothing: they are not its own.
-    pub(super) fn check_parts(&self, name: &Name, folders: &BTreeMap<Name, PathBuf>) -> Result<(), Error> {
+    /// Refuses folders that others write into or have written into. All parts are of others for a pipeline that has committed
+    /// nothing.
+    pub(super) fn check_folders(&self, name: &Name, folders: &BTreeMap<Name, PathBuf>) -> Result<(), Error> {
+        // Those that write there still are the better answer than their parts.
+        check_others(&self.entries(), name, folders)?;
         // Order: the parts first, since its own come behind a commit.
-        let parts = |(sink, folder): (&Name, &PathBuf)| Some((sink.clone(), folder.clone(), any_part(folder).ok()??));
-        match folders.iter().find_map(parts) {
-            Some((sink, folder, part)) if self.newest(name).is_none() => {
-                let by = format!("{part} is there, which is not of this pipeline as it begins: move it away");
-                Err(Error::TakenFolder { sink, folder, by })
-            }
-            _ => Ok(()),
+        let parts: Vec<_> =
+            folders.iter().filter_map(|(sink, folder)| Some((sink, folder, any_part(folder).ok()??))).collect();
+        if parts.is_empty() {
+            return Ok(());
         }
+        let lineage = self.newest(name).and_then(|_| Folder::lineage_of(&self.state(name)).ok());
+        let foreign = |folder: &Path, part| match &lineage {
+            Some(lineage) => part_of_others(folder, lineage),
+            None => Some(part),
+        };
+        for (sink, folder, part) in parts {
+            if let Some(part) = foreign(folder, part) {
+                let message = format!("{part} is in {}, and is not of this pipeline", folder.display());
+                return Err(refusal(name, sink, message, "move it away, or give the sink a folder of its own"));
+            }
+        }
+        Ok(())
     }
 }

@@ -8,11 +8,11 @@ use weir_core::graph::spec::{FilePath, KafkaClient, OperatorRef, Pipeline, Secur
 
 use super::check::Ground;
 use crate::pipeline::folder::resolved;
+use crate::settings::Files;
 
 /// What a server does not allow. Files are the server's: a path means what it says only when it is absolute, none leads into
 /// its own data folder, and operators come from the registry.
 pub(super) fn misfits(pipeline: &Pipeline, ground: Ground<'_>) -> Vec<Fault> {
-    let data = ground.data;
     let mut faults = Vec::new();
     for node in &pipeline.nodes {
         if let OperatorRef::Path(path) = &node.operator {
@@ -23,18 +23,7 @@ pub(super) fn misfits(pipeline: &Pipeline, ground: Ground<'_>) -> Vec<Fault> {
             );
         }
     }
-    let mut file = |at: String, path: &FilePath| {
-        if let Some(fault) = in_data(&at, path, data) {
-            faults.push(fault);
-        } else if !Path::new(&path.written).is_absolute() {
-            let message =
-                format!("{} is relative, and over HTTP there is no folder that it could be relative to", path.written);
-            faults.push(
-                Fault::error("weir::server::relative_path", at, message)
-                    .help("write an absolute path of the server's machine"),
-            );
-        }
-    };
+    let mut file = |at: String, path: &FilePath| faults.extend(refused(&at, path, Files::refusal, ground));
     for source in &pipeline.sources {
         if let SourceKind::File { path } = &source.kind {
             file(format!("sources.{}.path", source.name), path);
@@ -55,11 +44,10 @@ pub(super) fn misfits(pipeline: &Pipeline, ground: Ground<'_>) -> Vec<Fault> {
     faults
 }
 
-fn in_data(at: &str, path: &FilePath, data: &Path) -> Option<Fault> {
-    resolved(&path.resolved).starts_with(data).then(|| {
-        let message = format!("{} lies in the server's data folder, which no pipeline may read or write", path.written);
-        Fault::error("weir::server::data_folder", at, message).help("use a folder outside of it")
-    })
+fn refused(at: &str, path: &FilePath, why: fn(&Files, &Path) -> Option<String>, ground: Ground<'_>) -> Option<Fault> {
+    let why = why(ground.files, &resolved(&path.resolved))?;
+    let fault = Fault::error("weir::server::file", at, format!("{} {why}", path.written));
+    Some(fault.help("use another path: who runs the server can say which folders are for pipelines"))
 }
 
 fn clients(pipeline: &Pipeline) -> impl Iterator<Item = (String, &KafkaClient)> {
@@ -75,17 +63,19 @@ fn clients(pipeline: &Pipeline) -> impl Iterator<Item = (String, &KafkaClient)> 
 }
 
 /// Files of a client. Whoever can name a key logs in with it, so it is a secret that the server must have given.
-fn certificates(at: &str, security: &Security, Ground { data, secrets, .. }: Ground<'_>) -> Vec<Fault> {
+fn certificates(at: &str, security: &Security, ground: Ground<'_>) -> Vec<Fault> {
     let files = [("ca", &security.ca), ("cert", &security.cert), ("key", &security.key)];
     let said = files.into_iter().filter_map(|(key, path)| Some((key, format!("{at}.security.{key}"), path.as_ref()?)));
-    said.filter_map(|(key, at, path)| match in_data(&at, path, data) {
-        None if key == "key" && !secrets.has(&path.resolved) => {
+    said.filter_map(|(key, at, path)| match key {
+        _ if ground.secrets.has(&path.resolved) => None,
+        "key" => {
             // Not even the path: it may be the key itself.
             let fault =
                 Fault::error("weir::server::secret", at, "`key` is no file that this server lets pipelines use");
             Some(fault.help("it lies below files in [secrets] of weir.toml, and no link leads out of there"))
         }
-        fault => fault,
+        // Those of the system lie where they lie.
+        _ => refused(&at, path, Files::keeps, ground),
     })
     .collect()
 }

@@ -46,7 +46,7 @@ use crate::clock;
 use crate::dataflow::ShardPool;
 use crate::journal::Journal;
 use crate::registry::Registry;
-use crate::settings::Secrets;
+use crate::settings::{Files, Secrets};
 use crate::state::Budget;
 use crate::storage::Memory;
 
@@ -64,6 +64,8 @@ struct Inner {
     registry: Arc<Registry>,
     /// What pipelines may refer to.
     secrets: Secrets,
+    /// What they may read and write.
+    files: Files,
     audit: Arc<Audit>,
     /// Memory for the state of all pipelines.
     budget: Arc<Budget>,
@@ -85,7 +87,7 @@ impl Manager {
     pub fn open(
         data: &Path,
         (registry, audit): (Arc<Registry>, Arc<Audit>),
-        secrets: Secrets,
+        (secrets, files): (Secrets, Files),
         budget: Arc<Budget>,
         open_door: OpenDoor,
     ) -> Result<Manager, Error> {
@@ -98,6 +100,7 @@ impl Manager {
             records,
             registry,
             secrets,
+            files,
             audit,
             budget,
             shards,
@@ -262,7 +265,7 @@ impl Manager {
     }
 
     fn ground(&self) -> Ground<'_> {
-        Ground { registry: &self.0.registry, data: &self.0.data, secrets: &self.0.secrets }
+        Ground { registry: &self.0.registry, files: &self.0.files, secrets: &self.0.secrets }
     }
 
     /// What holds a pipeline's checkpoints, where they are in memory.
@@ -275,9 +278,9 @@ impl Manager {
         self.state(name)
     }
 
-    /// Whether a path leads into the server's own folder, by whatever name.
-    pub fn is_own(&self, path: &Path) -> bool {
-        resolved(path).starts_with(&self.0.data)
+    /// Why a path is not for pipelines, by whatever name it is reached; nothing where it is.
+    pub fn refuses_file(&self, path: &Path) -> Option<String> {
+        self.0.files.refusal(&resolved(path))
     }
 
     fn state(&self, name: &Name) -> PathBuf {

@@ -91,7 +91,7 @@ impl Manager {
     pub(super) fn can_start(&self, origin: Option<&Origin>, checked: &Checked) -> Result<(), Error> {
         let name = &checked.pipeline.name;
         let Some(origin) = origin else {
-            self.check_parts(name, &folders(&checked.pipeline))?;
+            self.check_folders(name, &folders(&checked.pipeline))?;
             return self.fits(name, checked, None);
         };
         let opened = match origin.from {

@@ -94,10 +94,13 @@ impl Records {
     pub(super) fn open(data: &Path) -> Result<(Records, Found), Error> {
         let folder = data.join("specs");
         let io = |source| Error::Io { path: folder.clone(), source };
-        fs::create_dir_all(&folder).map_err(io)?;
+        fs::create_dir_all(&folder).and_then(|()| durable::remove_leftovers(&folder)).map_err(io)?;
         let (mut found, records) = (Found::default(), Records(folder.clone()));
         for file in fs::read_dir(&folder).map_err(io)? {
             let path = file.map_err(io)?.path();
+            if path.is_dir() {
+                durable::remove_leftovers(&path).map_err(io)?;
+            }
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use weir_core::ids::Name;
 
-use super::apply::{Applied, Condition, Wanted};
+use super::apply::{Applied, Condition, Wanted, check_grace};
 use super::check::{Accepted, check, check_again};
 use super::operation::Kind;
 use super::origin::Origin;
@@ -34,6 +34,7 @@ impl Manager {
         condition: Condition,
         by: &Actor,
     ) -> Result<Applied, Error> {
+        check_grace(grace)?;
         let mut tries = 1;
         loop {
             match self.try_upgrade(name, node_and_operator, grace, condition, by) {
@@ -70,7 +71,7 @@ impl Manager {
 
     /// Back to an earlier revision: the one before the one that counts, unless another is named. It goes on from the newest
     /// commit, as every revision does: no output is ever doubled.
-    pub fn rollback(&self, name: &str, to: Option<u64>, by: &Actor) -> Result<Applied, Error> {
+    pub fn rollback(&self, name: &str, to: Option<u64>, condition: Condition, by: &Actor) -> Result<Applied, Error> {
         let (name, revision, before) =
             self.read(name, |entry| (entry.record.name.clone(), entry.record.revision, entry.record.before))?;
         let to = to.or(before).ok_or_else(|| Error::NothingBefore(name.clone()))?;
@@ -81,7 +82,7 @@ impl Manager {
             name: &name,
             language: again.language,
             text: &again.text,
-            condition: Condition::Revision(revision),
+            condition: if condition == Condition::None { Condition::Revision(revision) } else { condition },
             grace: Duration::ZERO,
             origin: None,
             by,

@@ -125,6 +125,9 @@ impl<'a> Writer<'a> {
             self.folders.check_committed(&manifest.parts, &id).map_err(|e| refused(&e))?;
             self.folders.check_newest(manifest.epoch).map_err(|e| refused(&e))?;
         }
+        if manifest.is_some() {
+            self.folders.check_others().map_err(|e| refused(&e))?;
+        }
         // Order: whatever may still refuse this start has been asked; only now something changes.
         self.folders.lock().map_err(|e| refused(&e))?;
         match (manifest, &from) {

@@ -127,6 +127,11 @@ impl<'t> Field<'t> {
             self.invalid(reader, format!("`{}` is empty", self.key), "give it a value");
             return None;
         }
+        // It comes into messages and logs, and no such text is a path, a name or an address.
+        if let Some(control) = text.chars().find(|c| c.is_control()) {
+            self.invalid(reader, format!("`{}` has the control character {control:?} in it", self.key), "leave it out");
+            return None;
+        }
         Some(text.to_string())
     }
 

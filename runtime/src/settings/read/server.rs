@@ -52,6 +52,9 @@ pub(in crate::settings) fn server(
         table.set(reader, "env", patterns, env);
         table.set(reader, "files", path, files);
     });
+    section(&mut root, reader, "files", server, |table, reader, server| {
+        table.set(reader, "folders", folders, &mut server.files.folders);
+    });
     root.finish(reader);
 }
 
@@ -97,6 +100,14 @@ fn whole_seconds(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Duration>
         );
     }
     is_fit.then_some(time)
+}
+
+fn folders(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<PathBuf>> {
+    let Some(items) = field.items() else {
+        field.report_shape(reader, "a list", "write folders = [\"/srv/streams\"]");
+        return None;
+    };
+    items.iter().map(|item| item.path_value(reader).map(|path| path.resolved)).collect()
 }
 
 fn patterns(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<String>> {

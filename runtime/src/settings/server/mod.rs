@@ -13,10 +13,11 @@ use std::time::Duration;
 use weir_core::graph::fault::Fault;
 
 use self::layer::Layer;
-use super::diagnostics::{Diagnostics, Problem};
+use super::diagnostics::Diagnostics;
+use super::files::Files;
 use super::reference::{self, Key};
 use super::secrets::Secrets;
-use super::source::{Environment, Format};
+use super::source::Environment;
 use super::{read, read_bounded, read_reference, unreadable};
 
 pub use self::shown::Shown;
@@ -57,6 +58,8 @@ pub struct Server {
     pub compile_memory: u64,
     /// What pipelines may refer to.
     pub secrets: Secrets,
+    /// What they may read and write.
+    pub files: Files,
 }
 
 impl Default for Server {
@@ -77,6 +80,7 @@ impl Default for Server {
             compile_wall: Duration::from_secs(300),
             compile_memory: 1 << 30,
             secrets: Secrets::default(),
+            files: Files::default(),
         }
     }
 }
@@ -168,7 +172,7 @@ impl Loaded {
         if let Some((at, message)) = lacks {
             let fault = Fault::error("weir::config::missing_key", at, message)
                 .help("give both, in [server] of weir.toml, or with --tls-cert FILE --tls-key FILE");
-            faults.push(Diagnostics::new("TLS", "", Format::Toml, vec![Problem::without_place(fault)]));
+            faults.push(Diagnostics::without_text("TLS", fault));
         }
         if faults.is_empty() { Ok(self) } else { Err(faults) }
     }
