@@ -97,12 +97,17 @@ fn row(it: &Value) -> Vec<String> {
         or_none(live["records_in_per_second"].as_f64().map(short)),
         or_none(live["records_out_per_second"].as_f64().map(short)),
         or_none(live["lag_records"].as_f64().map(short)),
-        or_none(live["watermark_lag_seconds"].as_f64().map(|lag| format!("{lag:.1} s"))),
+        or_none(live["watermark_lag_seconds"].as_f64().map(|lag| format!("{:.1} s", tenths(lag)))),
         or_none(checkpoint),
         it["restarts"].to_string(),
         or_none(live["busy"].as_f64().map(|busy| format!("{:.0} %", busy * 100.0))),
         or_none(live["bottleneck"].as_str().map(str::to_owned)),
     ]
+}
+
+/// What little a clock is behind is 0.0, and not -0.0.
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0 + 0.0
 }
 
 /// A number in at most five characters or so.
@@ -126,7 +131,7 @@ mod tests {
         let runs = json!({"name": "a", "state": "running", "trial": {"back_to": 1}, "restarts": 2,
             "last_checkpoint": {"epoch": 7, "age_seconds": 0.42, "duration_ms": 35.4},
             "live": {"records_in_per_second": 1234567.0, "records_out_per_second": 99.6, "lag_records": 20_000,
-                "watermark_lag_seconds": 1.25, "busy": 0.97, "bottleneck": "count (busy 97 %)"}});
+                "watermark_lag_seconds": -0.04, "busy": 0.97, "bottleneck": "count (busy 97 %)"}});
         let rests = json!({"name": "b", "state": "stopped", "restarts": 0, "last_checkpoint": null, "live": null});
         let shown = columns(&HEADINGS, &rows(&[runs, rests]));
         let lines: Vec<Vec<&str>> = shown
@@ -140,7 +145,7 @@ mod tests {
             "1.2M",
             "100",
             "20.0k",
-            "1.2 s",
+            "0.0 s",
             "0.4 s ago, 35 ms",
             "2",
             "97 %",

@@ -87,10 +87,12 @@ impl Live {
         }
         let is_sink = |node: &NodeMetrics| !node.is_source && !node.is_operator;
         let rates = || self.nodes.iter().filter_map(|it| Some((&*it.node, it.rate?)));
+        // From 0: a sum of nothing is -0 otherwise.
+        let sum = |all: &mut dyn Iterator<Item = f64>| all.fold(0.0, |sum, rate| sum + rate);
         let least = self.nodes.iter().filter_map(|it| known(it.node.watermark())).min();
         Some(Pulse {
-            records_in: rates().filter(|(node, _)| node.is_source).map(|(_, rate)| rate.records_in).sum(),
-            records_out: rates().filter(|(node, _)| is_sink(node)).map(|(_, rate)| rate.records_out).sum(),
+            records_in: sum(&mut rates().filter(|(node, _)| node.is_source).map(|(_, rate)| rate.records_in)),
+            records_out: sum(&mut rates().filter(|(node, _)| is_sink(node)).map(|(_, rate)| rate.records_out)),
             lag: self.nodes.iter().map(|it| it.node.lag.get()).sum(),
             watermark_lag: least.map(|least| now - least),
             busy: rates().map(|(_, rate)| rate.busy).fold(0.0, f64::max),
@@ -102,4 +104,20 @@ impl Live {
 /// A watermark that is a time: before the first one and at the end of input it is none.
 pub fn known(watermark: i64) -> Option<i64> {
     (watermark > i64::MIN && watermark < i64::MAX).then_some(watermark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataflow::NodeKind;
+
+    #[test]
+    fn rates_of_which_nothing_is_known_yet_are_zero_and_not_minus_zero() {
+        let name = Name::new("in").unwrap();
+        let node = Arc::new(NodeMetrics::new(name, None, NodeKind::Source, vec![String::new()], Arc::new([])));
+        let pulse = Live { nodes: vec![Watched { node, rate: None }], bottleneck: None }.pulse(0).unwrap();
+        for rate in [pulse.records_in, pulse.records_out, pulse.busy] {
+            assert!(rate == 0.0 && rate.is_sign_positive(), "{pulse:?}");
+        }
+    }
 }
