@@ -354,6 +354,7 @@ fn each_value_is_checked_where_it_stands() {
         format!("{ENDS}{node}key = {{}}\n"),
         format!("{ENDS}{node}key = {{ left = {{ json = \"/ip\" }} }}\n"),
         format!("{ENDS}{node}config = \"x\"\n"),
+        format!("{ENDS}{node}config = {{ since = 2026-01-01, list = [{{ most = inf }}, 1.5], \"a b\" = nan }}\n"),
         format!("{ENDS}{node}limits = {{ memory = \"513MiB\" }}\n"),
         format!("{ENDS}{node}limits = {{ memory = \"1KiB\", call_timeout = \"5s\", record = \"1TiB\" }}\n"),
         format!("{ENDS}{kafka}event_time = {{ json = \"/ts\", kafka = \"timestamp\" }}\n"),

@@ -270,6 +270,32 @@ impl<'t> Field<'t> {
         }
     }
 
+    /// The value as JSON, if all of it has one: TOML knows dates and numbers that JSON does not.
+    pub(super) fn json(&self, reader: &mut Reader<'_>) -> Option<serde_json::Value> {
+        self.is_json(reader).then(|| self.tree.to_json())
+    }
+
+    /// Says where it is not.
+    fn is_json(&self, reader: &mut Reader<'_>) -> bool {
+        let inside = match &self.tree.value {
+            Value::Table(entries) => entries.iter().map(|entry| Field::of_entry(entry, &self.path)).collect(),
+            Value::Array(_) => self.items().unwrap_or_default(),
+            Value::Datetime => return self.no_json(reader, "a date", "write it as a string"),
+            Value::Float(number) if !number.is_finite() => {
+                return self.no_json(reader, "not a finite number", "write it as a string, or leave it out");
+            }
+            _ => return true,
+        };
+        // All of them are told.
+        inside.iter().filter(|field| !field.is_json(reader)).count() == 0
+    }
+
+    fn no_json(&self, reader: &mut Reader<'_>, what: &str, help: &str) -> bool {
+        let message = format!("`{}` is {what}, which JSON does not have, and an operator gets JSON", self.path);
+        self.invalid(reader, message, help);
+        false
+    }
+
     /// The items, if this is a list; without a complaint.
     pub(super) fn items(&self) -> Option<Vec<Field<'t>>> {
         let Value::Array(items) = &self.tree.value else { return None };

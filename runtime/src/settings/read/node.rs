@@ -28,7 +28,7 @@ pub(super) fn node(name: Name, table: &mut Table<'_>, reader: &mut Reader<'_>) -
     table.set(reader, "on_error", on_error, &mut policy);
     let config = table.field("config").and_then(|f| {
         f.table(reader)?;
-        Some(f.tree().to_json())
+        f.json(reader)
     });
     let secrets = table.field("secrets").map(|f| secrets(&f, reader)).unwrap_or_default();
     let limits = match table.field("limits") {
