@@ -121,7 +121,12 @@ impl Manager {
         let outcome = service.run();
         drop(door);
         let rest = rest(&outcome);
+        let is_on_trial = self.update(&name, number, |entry| entry.record.trial.is_some()) == Some(true);
         match &rest {
+            // The revision before it comes back, which says so: the pipeline goes on.
+            Some(Rest::Failed(why) | Rest::CircuitOpen(why)) if is_on_trial => {
+                tracing::warn!("revision {} does not stand its trial: {why}", revision.number);
+            }
             Some(Rest::Failed(why)) => tracing::error!("the pipeline has failed: {why}"),
             Some(Rest::CircuitOpen(why)) => tracing::error!("the pipeline's circuit is open: {why}"),
             Some(Rest::Ended(why)) => tracing::info!("the pipeline has ended: {why}"),
