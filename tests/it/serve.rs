@@ -1,6 +1,8 @@
 //! `weir serve` as its users see it: real HTTP, real files, kills. What was asked for survives every end of the server.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -306,6 +308,14 @@ fn every_route_but_the_open_ones_wants_the_token() {
         .send("GET", "/api/v1/pipelines", &[("Origin", "http://evil.example")], b"")
         .expect_problem(403, "foreign-origin");
     server.send("GET", "/api/v1/pipelines", &[("Host", "evil.example")], b"").expect_problem(403, "foreign-host");
+    // A whole URL as the target says so too; a request that says nowhere for whom it is cannot be read.
+    server.send("GET", "http://evil.example/api/v1/pipelines", &[], b"").expect_problem(403, "foreign-host");
+    server.send("GET", &format!("http://{}/api/v1/pipelines", server.address), &[], b"").expect(200);
+    let mut nowhere = String::new();
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.write_all(b"GET /api/v1/pipelines HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    stream.read_to_string(&mut nowhere).unwrap();
+    assert!(nowhere.starts_with("HTTP/1.1 400 ") && nowhere.contains("the header `Host` is missing"), "{nowhere}");
     server.send("GET", "/api/v1/nothing", &[], b"").expect_problem(404, "no-route");
     let refused = server.send("PATCH", "/api/v1/pipelines", &[], b"").expect_problem(405, "method-not-allowed");
     assert!(refused.header("allow").is_some_and(|allow| allow.contains("GET")), "{refused:?}");
@@ -314,6 +324,8 @@ fn every_route_but_the_open_ones_wants_the_token() {
     Weir::new(["serve", "--listen", "127.0.0.1:0", "--data"]).argument(&data).finish(SOON).expect(Exit::Code(7));
     let other = Weir::new(["serve", "--listen", &server.address, "--data"]).argument(dir.path().join("other"));
     other.finish(SOON).expect(Exit::Code(5));
+    let file = Weir::new(["serve", "--listen", "127.0.0.1:0", "--data"]).argument(&token).finish(SOON);
+    assert!(file.expect(Exit::Code(6)).stderr.contains("admin-token is a file, and --data is a folder"));
     fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
     server.process.kill_and_wait();
     Weir::new(["serve", "--listen", "127.0.0.1:0", "--data"]).argument(&data).finish(SOON).expect(Exit::Code(3));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -62,7 +62,7 @@ pub(super) async fn check(
     next: Next,
 ) -> Result<Response, Problem> {
     once(request.headers())?;
-    guard.check_origin(request.uri(), request.headers())?;
+    guard.check_origin(&request)?;
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.to_string());
     if let Some(caller) = guard.caller(request.method(), request.uri(), request.headers())? {
         // A stream outlives its request, and ends with its token.
@@ -100,16 +100,25 @@ pub(super) fn needed(method: &Method, path: &str) -> Scope {
 }
 
 impl Guard {
-    fn check_origin(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-        let host = text(headers, &header::HOST).or_else(|| uri.authority().map(|a| a.as_str())).unwrap_or_default();
-        if self.is_loopback && !is_local(host) {
+    /// A request says for whom it is in `Host`, and in its target where that is a whole URL: each of them counts.
+    fn check_origin<B>(&self, request: &axum::http::Request<B>) -> Result<(), Problem> {
+        let headers = request.headers();
+        let in_target = request.uri().authority().map(|authority| authority.as_str());
+        let in_header = text(headers, &header::HOST).filter(|host| !host.is_empty());
+        // RFC 9112, section 3.2. An older request may do without where no page can have sent it.
+        if in_header.is_none() && (self.is_loopback || request.version() == Version::HTTP_11) {
+            let detail = "the header `Host` is missing or says nothing: it names the host that a request is for";
+            return Err(Problem::new(Code::BadRequest, detail));
+        }
+        let hosts = || in_header.into_iter().chain(in_target);
+        if let Some(host) = hosts().find(|host| self.is_loopback && !is_local(host)) {
             let detail =
                 format!("{host:?} is not this machine: use 127.0.0.1 or localhost, or start with another --listen");
             return Err(Problem::new(Code::ForeignHost, detail));
         }
         let is_ours = |origin: &str| {
             let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            authority == Some(host)
+            authority.is_some_and(|authority| hosts().all(|host| host == authority))
         };
         match text(headers, &header::ORIGIN) {
             Some(origin) if !is_ours(origin) => {
