@@ -22,7 +22,7 @@ use crate::access::secret_file::Token;
 use crate::access::tokens::Tokens;
 use crate::clock;
 use crate::lock::{self, Lock};
-use crate::pipeline::{Budget, Manager, ManagerError};
+use crate::pipeline::{Budget, Manager, ManagerError, State, View};
 use crate::registry::{self, Engine, Registry};
 use crate::settings::server::Server as Settings;
 
@@ -47,6 +47,12 @@ pub enum StartError {
         path: PathBuf,
         /// What was found in it.
         found: String,
+    },
+    /// There is no folder, and none can be made.
+    #[error("{} is a file, and --data is a folder", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
     },
     /// The address is not to be had.
     #[error("cannot listen on {address}: {source}; --listen 127.0.0.1:0 takes a free port")]
@@ -200,6 +206,12 @@ impl Server {
         &self.token_path
     }
 
+    /// Whether a stop has something to wait for.
+    pub fn runs_pipelines(&self) -> bool {
+        let runs = |view: &View| matches!(view.state, State::Starting | State::Running | State::Stopping);
+        self.manager.list().iter().any(runs)
+    }
+
     /// Stops every pipeline with a last checkpoint and waits for it, but not for longer than `most`; the next start runs them
     /// again. Gives back those that were not done by then: the end of the process is to them what a kill is.
     pub fn shut_down(self, most: Duration) -> Vec<Name> {
@@ -257,6 +269,9 @@ fn refuse_foreign(data: &Path) -> Result<(), StartError> {
         "lost+found",
     ];
     let entries = match fs::read_dir(data) {
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory && data.exists() => {
+            return Err(StartError::File { path: data.to_owned() });
+        }
         // Its making, or its opening, says the rest.
         Err(_) => return Ok(()),
         Ok(_) if data.join("registry/versions").is_dir() => return Ok(()),

@@ -61,9 +61,13 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 /// Last checkpoints, in the time that there is. One that needs longer is no failure of the stop: it loses nothing, and goes on
 /// from its newest commit.
 fn drain(server: Server, most: Duration) -> Exit {
+    let ran = server.runs_pipelines();
     let left = server.shut_down(most);
     if left.is_empty() {
-        eprintln!("stopped: every pipeline has its last checkpoint and goes on at the next start");
+        eprintln!(
+            "stopped{}",
+            if ran { ": every pipeline that ran has its last checkpoint and goes on at the next start" } else { "" }
+        );
         return Exit::Ok;
     }
     for name in left {
@@ -118,7 +122,8 @@ fn refused(error: &StartError) -> Exit {
         StartError::Locked { .. } => Exit::Locked,
         StartError::Listen { .. } => Exit::Unreachable,
         StartError::Token { .. } | StartError::PlainHttp { .. } | StartError::Tls(_) => Exit::Config,
-        StartError::Foreign { .. }
+        StartError::File { .. }
+        | StartError::Foreign { .. }
         | StartError::Tokens(_)
         | StartError::Registry(_)
         | StartError::Pipelines(_)
