@@ -59,6 +59,13 @@ fn a_client_that_trusts_the_certificate_gets_through_and_plain_http_does_not() {
     }
     let stranger = server.list("127.0.0.1", "second.pem").expect(Exit::Code(5));
     assert!(stranger.stderr.contains("certificate"), "{stranger}");
+    for (none, why) in
+        [("first-key.pem", "there is no certificate in it"), ("gone.pem", "No such file"), ("", "a directory")]
+    {
+        let unusable = server.list("127.0.0.1", none).expect(Exit::Code(2));
+        let said = format!("error: cannot take the certificates in {}: {why}", fixture(none).display());
+        assert!(unusable.stderr.to_lowercase().contains(&said.to_lowercase()), "{unusable}");
+    }
     for path in ["/livez", "/metrics", "/api/v1/pipelines"] {
         let answer = try_request(&format!("127.0.0.1:{}", server.port), "GET", path, &[], b"");
         assert!(answer.is_err(), "{path}: {answer:?}");

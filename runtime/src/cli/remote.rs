@@ -8,7 +8,7 @@ use axum::http::{HeaderName, Method, header};
 use serde_json::{Value, json};
 
 use super::client::No;
-use super::transport::{Answer, Asked, Peer, Server};
+use super::transport::{Answer, Asked, Peer, Server, trusted};
 use super::{Exit, Format};
 use crate::clock;
 
@@ -163,11 +163,13 @@ pub(super) fn server(url: &str, token_file: Option<&Path>, ca: Option<&Path>) ->
     };
     // One that is empty is what a script makes of a request that failed.
     let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-    if let Some((file, error)) = ca.and_then(|file| Some((file, std::fs::File::open(file).err()?))) {
-        eprintln!("error: cannot read the certificates in {}: {error}", file.display());
-        return Err(Exit::Usage);
-    }
-    Ok(Server { authority, is_tls, token, ca: ca.map(Path::to_owned) })
+    let ca = ca.map(|file| {
+        trusted(file).map_err(|error| {
+            eprintln!("error: cannot take the certificates in {}: {error}", file.display());
+            Exit::Usage
+        })
+    });
+    Ok(Server { authority, is_tls, token, ca: ca.transpose()? })
 }
 
 /// A path on the server's machine: a relative one means this process' folder, which another host does not know.

@@ -2,7 +2,7 @@
 //! way there, TLS too; knows no path and prints nothing.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -37,7 +37,7 @@ pub(super) struct Server {
     pub(super) is_tls: bool,
     pub(super) token: Option<String>,
     /// Certificates that are trusted, instead of the system's.
-    pub(super) ca: Option<PathBuf>,
+    pub(super) ca: Option<RootCertStore>,
 }
 
 /// What is asked.
@@ -156,7 +156,7 @@ impl Server {
         if !self.is_tls {
             return Ok(Box::new(stream));
         }
-        let config = ClientConfig::builder().with_root_certificates(self.roots()?).with_no_client_auth();
+        let config = ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth();
         let name = ServerName::try_from(self.host().to_owned()).map_err(io::Error::other)?;
         let secured = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         Ok(Box::new(secured.map_err(|e| self.explained(e))?))
@@ -178,24 +178,22 @@ impl Server {
         io::Error::new(error.kind(), format!("{error}: {advice}"))
     }
 
-    fn roots(&self) -> io::Result<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        match &self.ca {
-            Some(file) => {
-                let named = |e: &dyn std::fmt::Display| io::Error::other(format!("{}: {e}", file.display()));
-                for certificate in CertificateDer::pem_file_iter(file).map_err(|e| named(&e))? {
-                    roots.add(certificate.map_err(|e| named(&e))?).map_err(|e| named(&e))?;
-                }
-                if roots.is_empty() {
-                    return Err(named(&"there is no certificate in it"));
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        Ok(roots)
+    fn roots(&self) -> RootCertStore {
+        self.ca.clone().unwrap_or_else(|| {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
+        })
     }
+}
+
+/// The certificates in a file. One without any would trust nobody, which nobody means.
+pub(super) fn trusted(file: &Path) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&std::fs::read(file)?) {
+        roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
+    }
+    if roots.is_empty() { Err(io::Error::other("there is no certificate in it")) } else { Ok(roots) }
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
