@@ -34,8 +34,27 @@ fn operators_and_pipelines_are_handled_from_the_command_line() {
     let at = Terminal { server: &server, folder: dir.path() };
     fs::copy(weir_tests::repository().join("tests/fixtures/ip_count-0.1.0.wasm"), dir.path().join("x.wasm")).unwrap();
     at.says("op push x.wasm --name ip-count --version 1.0.0", "ip-count@1.0.0  sha256 ");
-    at.says("op push x.wasm", "ip-count@0.1.0  sha256 ");
+    at.says(
+        "op push x.wasm --name other --version 1.0.0",
+        "the component calls itself ip-count@0.1.0, and is other@1.0.0 here",
+    );
+    let own = at.weir("op push x.wasm").expect_success();
+    assert!(own.stdout.starts_with("ip-count@0.1.0  sha256 ") && !own.stderr.contains("hint"), "{own}");
+    for other_path in
+        ["problems k/nope", "pipeline show k/nope", "pipeline rm ../k", "op list a/b", "op show a/b@1", "op rm a@1/2"]
+    {
+        let wrong = at.weir(other_path).expect(Exit::Code(2));
+        assert!(wrong.stderr.contains("is not a name") || wrong.stderr.contains("is not a version"), "{wrong}");
+    }
     at.says("op list", "ip-count  0.1.0 1.0.0");
+    let example = fs::read_to_string(weir_tests::repository().join("examples/ip-count/local.toml")).unwrap();
+    for (version, says) in [("1", "ip-count@1 is 1.0.0 (sha256 "), ("1.0.0", "")] {
+        let text = example.replace("target/weir/ip_count.wasm", &format!("ip-count@{version}"));
+        fs::write(dir.path().join("range.toml"), text.replace("\"out\"", &format!("{:?}", dir.path().join("out"))))
+            .unwrap();
+        let planned = at.weir("pipeline apply range.toml --dry-run").expect_success().stdout;
+        assert!(planned.contains(says) && planned.contains("sha256") != says.is_empty(), "{planned}");
+    }
     at.says("op list ip-count --format json", "\"1.0.0\"");
     at.says("op show ip-count@1", "callbacks: ");
     at.says("op rm ip-count@0.1.0", "ip-count@0.1.0 is deleted");

@@ -7,6 +7,7 @@ use axum::http::{Method, StatusCode, header};
 use serde_json::Value;
 use weir_core::ids::Name;
 
+use super::shown::lines;
 use super::transport::{Answer, Asked, Peer};
 use super::{Exit, remote, target};
 
@@ -18,7 +19,8 @@ pub(super) struct Where {
     /// Its state folder, for a process on this host; default: .weir/NAME beside the file, or in the current folder
     #[arg(long, value_name = "DIR", conflicts_with = "server")]
     state: Option<PathBuf>,
-    /// The address of a server, or of `weir run --listen`, instead: http://HOST:PORT or https://HOST:PORT
+    /// The address of a server, or of `weir run --listen`, instead: http://HOST:PORT or https://HOST:PORT. WEIR_SERVER does not
+    /// count here: without this a process on this host is meant
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// With --server: the file that holds the token; else the environment's WEIR_TOKEN counts
@@ -98,7 +100,7 @@ impl Client {
     pub(super) fn checkpoints(&self) -> Result<Vec<Value>, No> {
         let (mut items, mut cursor) = (Vec::new(), String::new());
         loop {
-            let path = format!("/api/v1/pipelines/{}/checkpoints?cursor={cursor}", self.name);
+            let path = format!("/api/v1/pipelines/{}/checkpoints?cursor={}", self.name, remote::escaped(&cursor));
             let mut page = self.ask(Method::GET, &path, "")?;
             items.extend(page["items"].as_array_mut().map(std::mem::take).unwrap_or_default());
             match page["next"].as_str() {
@@ -131,7 +133,7 @@ impl No {
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let said: Value = serde_json::from_str(&text).unwrap_or_default();
         let detail = said["detail"].as_str().unwrap_or(text.trim());
-        let mut detail = if detail.is_empty() { "no reason given" } else { detail }.to_owned();
+        let mut detail = lines(if detail.is_empty() { "no reason given" } else { detail });
         if answer.status == StatusCode::UNAUTHORIZED {
             let is_empty = std::env::var("WEIR_TOKEN").is_ok_and(|token| token.trim().is_empty());
             let says = if is_empty { ", which is empty" } else { "" };
@@ -169,5 +171,5 @@ fn fault(it: &Value) -> String {
         _ => format!("{}: ", text("path")),
     };
     let help = it["help"].as_str().map_or(String::new(), |help| format!("\n  help: {help}"));
-    format!("{place}{}{help}", text("message"))
+    lines(&format!("{place}{}{help}", text("message")))
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use axum::http::{HeaderName, header};
 use serde_json::Value;
 
-use super::remote::{On, Remote};
+use super::remote::{On, Remote, escaped};
+use super::shown::{lines, text};
 use super::sse::{self, Parser};
-use super::{Exit, Format};
+use super::{Exit, Format, named};
 use crate::clock;
 
 /// Before the next attempt at a stream that broke.
@@ -71,7 +72,7 @@ fn path(arguments: &Arguments) -> Result<String, Exit> {
         eprintln!("error: {detail}");
         Exit::Usage
     };
-    let name = |text: &str| weir_core::ids::Name::new(text).map_err(|e| wrong(e.to_string()));
+    let name = |text: &str| named::name(text).map_err(&wrong);
     let pipeline = name(pipeline.unwrap_or(target))?;
     let mut wanted = Vec::new();
     if let Some(node) = node {
@@ -80,7 +81,7 @@ fn path(arguments: &Arguments) -> Result<String, Exit> {
     if let Some(since) = since {
         let shape = crate::settings::duration::SHAPE;
         crate::settings::duration::parse(since).ok_or_else(|| wrong(format!("--since {since}: {shape}")))?;
-        wanted.push(format!("since={since}"));
+        wanted.push(format!("since={}", escaped(since)));
     }
     wanted.extend(level.map(|level| format!("level={}", format!("{level:?}").to_lowercase())));
     let query = if wanted.is_empty() { String::new() } else { format!("?{}", wanted.join("&")) };
@@ -101,7 +102,7 @@ fn follow(remote: &Remote, path: &str, format: Format) -> Result<(), Exit> {
                 "log" => is_over = !print_line(&data, format),
                 "gap" => eprintln!("lines are missing here: they came faster than they were read"),
                 "end" => {
-                    eprintln!("{}", data["why"].as_str().unwrap_or("the stream ended"));
+                    eprintln!("{}", lines(data["why"].as_str().unwrap_or("the stream ended")));
                     is_over = true;
                 }
                 _ => {}
@@ -126,15 +127,16 @@ fn print_line(line: &Value, format: Format) -> bool {
 }
 
 fn shown(line: &Value) -> String {
-    let text = |key: &str| line[key].as_str().unwrap_or_default();
+    // A server has made it harmless; what says that it is one may be none.
+    let text = |key: &str| text(&line[key]);
     let level = text("level").to_uppercase();
-    let mut shown = format!("{} {level:<5} {}/{} {}", text("at"), text("node"), line["subtask"], text("message"));
+    let mut shown = format!("{} {level:<5} {}/{} {}", text("at"), text("node"), text("subtask"), text("message"));
     for field in line["fields"].as_array().into_iter().flatten() {
-        let part = |key: &str| field[key].as_str().unwrap_or_default();
+        let part = |key: &str| self::text(&field[key]);
         shown.push_str(&format!(" {}={}", part("name"), part("value")));
     }
-    if let Some(origin) = line["origin"].as_str() {
-        shown.push_str(&format!(" [{origin}]"));
+    if !line["origin"].is_null() {
+        shown.push_str(&format!(" [{}]", text("origin")));
     }
     shown
 }

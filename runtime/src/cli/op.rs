@@ -6,9 +6,12 @@ use axum::http::{HeaderName, Method, header};
 use base64::Engine as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use weir_core::ids::Name;
 
 use super::Exit;
-use super::remote::{On, Remote, table, text};
+use super::named;
+use super::remote::{On, Remote, table};
+use super::shown::text;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -27,10 +30,10 @@ pub(super) struct Push {
     /// The component
     file: PathBuf,
     /// The operator; default: what the component calls itself
-    #[arg(long)]
-    name: Option<String>,
+    #[arg(long, value_parser = named::name)]
+    name: Option<Name>,
     /// Its version; default: what the component says
-    #[arg(long)]
+    #[arg(long, value_parser = named::version)]
     version: Option<String>,
     #[command(flatten)]
     on: On,
@@ -39,7 +42,8 @@ pub(super) struct Push {
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// One operator
-    name: Option<String>,
+    #[arg(value_parser = named::name)]
+    name: Option<Name>,
     #[command(flatten)]
     on: On,
 }
@@ -47,8 +51,8 @@ pub(super) struct List {
 #[derive(Debug, clap::Args)]
 pub(super) struct One {
     /// NAME@VERSION
-    #[arg(value_name = "NAME@VERSION", value_parser = named)]
-    version: (String, String),
+    #[arg(value_name = "NAME@VERSION", value_parser = named::operator)]
+    version: (Name, String),
     #[command(flatten)]
     on: On,
 }
@@ -63,11 +67,6 @@ pub(super) fn run(command: &Command) -> Exit {
     result.err().unwrap_or(Exit::Ok)
 }
 
-fn named(text: &str) -> Result<(String, String), String> {
-    let found = text.split_once('@').filter(|(name, version)| !name.is_empty() && !version.is_empty());
-    found.map(|(name, version)| (name.to_owned(), version.to_owned())).ok_or_else(|| "write NAME@VERSION".to_owned())
-}
-
 fn push(arguments: &Push) -> Result<(), Exit> {
     let remote = arguments.on.open()?;
     let bytes = std::fs::read(&arguments.file).map_err(|e| {
@@ -80,13 +79,23 @@ fn push(arguments: &Push) -> Result<(), Exit> {
         (name, version) => {
             let looked =
                 remote.send(Method::POST, "/api/v1/operators:validate", std::slice::from_ref(&wasm), bytes.clone())?;
-            let own = |key: &str| looked["inspection"][key].as_str().unwrap_or_default().to_owned();
-            (name.clone().unwrap_or_else(|| own("name")), version.clone().unwrap_or_else(|| own("version")))
+            let own = |key: &str| looked["inspection"][key].as_str().unwrap_or_default();
+            let wrong = |flag: &str, why: String| {
+                eprintln!("error: what the component says of itself cannot be taken, give it a {flag}: {why}");
+                Exit::Config
+            };
+            let name = name.clone().map_or_else(|| named::name(own("name")), Ok);
+            let version = version.clone().map_or_else(|| named::version(own("version")), Ok);
+            (name.map_err(|why| wrong("--name", why))?, version.map_err(|why| wrong("--version", why))?)
         }
     };
     let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&bytes));
     let digest = (HeaderName::from_static("content-digest"), format!("sha-256=:{digest}:"));
     let answer = remote.send(Method::PUT, &path(&name, &version), &[wasm, digest], bytes)?;
+    let own = ["name", "version"].map(|key| text(&answer["inspection"][key]));
+    if own != [name.to_string(), version.clone()] {
+        eprintln!("hint: the component calls itself {}, and is {name}@{version} here", own.join("@"));
+    }
     if !arguments.on.prints(&answer) {
         println!("{name}@{version}  sha256 {}", text(&answer["sha256"]));
         for warning in answer["warnings"].as_array().into_iter().flatten() {
@@ -143,7 +152,7 @@ fn show(arguments: &One) -> Result<(), Exit> {
     println!("  states: {}", join(&inspection["states"], &state));
     println!("  callbacks: {}", join(&inspection["callbacks"], &text));
     if !inspection["config_schema"].is_null() {
-        println!("  config: {}", inspection["config_schema"]);
+        println!("  config: {}", text(&inspection["config_schema"]));
     }
     println!("  imports: {}", join(&inspection["imports"], &text));
     for warning in answer["warnings"].as_array().into_iter().flatten() {
@@ -164,6 +173,6 @@ pub(super) fn remove(remote: &Remote, path: &str) -> Result<(), Exit> {
     remote.ask(Method::DELETE, path).map(drop)
 }
 
-fn path(name: &str, version: &str) -> String {
+fn path(name: &Name, version: &str) -> String {
     format!("/api/v1/operators/{name}/versions/{version}")
 }

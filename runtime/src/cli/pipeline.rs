@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use axum::http::{HeaderName, Method, header};
 use serde_json::{Value, json};
+use weir_core::ids::Name;
 
-use super::Exit;
 use super::op::remove;
-use super::remote::{On, Remote, absolute, nothing, table, text};
+use super::remote::{On, Remote, absolute, escaped, nothing, table};
+use super::shown::{lines, text};
+use super::{Exit, named};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -73,7 +75,8 @@ pub(super) struct List {
 #[derive(Debug, clap::Args)]
 pub(super) struct One {
     /// The pipeline
-    name: String,
+    #[arg(value_parser = named::name)]
+    name: Name,
     #[command(flatten)]
     on: On,
 }
@@ -81,7 +84,8 @@ pub(super) struct One {
 #[derive(Debug, clap::Args)]
 pub(super) struct Act {
     /// The pipeline
-    name: String,
+    #[arg(value_parser = named::name)]
+    name: Name,
     /// Do not wait until it is done
     #[arg(long)]
     detach: bool,
@@ -131,7 +135,8 @@ pub(super) struct Rollback {
 #[derive(Debug, clap::Args)]
 pub(super) struct Rm {
     /// The pipeline
-    name: String,
+    #[arg(value_parser = named::name)]
+    name: Name,
     /// Stop it first, if it runs
     #[arg(long)]
     stop: bool,
@@ -158,7 +163,7 @@ pub(super) fn run(command: &Command) -> Exit {
     result.err().unwrap_or(Exit::Ok)
 }
 
-fn path(name: &str) -> String {
+fn path(name: &Name) -> String {
     format!("/api/v1/pipelines/{name}")
 }
 
@@ -177,11 +182,10 @@ fn apply(arguments: &Apply) -> Result<(), Exit> {
     let remote = on.open()?;
     let mut query = format!("?dry_run={dry_run}");
     if let Some(grace) = grace {
-        query += &format!("&grace={grace}");
+        query += &format!("&grace={}", escaped(grace));
     }
     if let Some(from) = from {
-        let from: String = form_urlencoded::byte_serialize(from.as_bytes()).collect();
-        query += &format!("&from={from}&rewind={rewind}&allow_non_restored={allow_non_restored}");
+        query += &format!("&from={}&rewind={rewind}&allow_non_restored={allow_non_restored}", escaped(from));
     }
     let answer = remote.send(Method::PUT, &format!("{}{query}", path(&name)), &headers, text.into_bytes())?;
     if *dry_run {
@@ -199,7 +203,7 @@ fn apply(arguments: &Apply) -> Result<(), Exit> {
 }
 
 /// What the text calls its pipeline: the path of the request.
-fn name_in(text: &str, is_json: bool) -> Result<String, String> {
+fn name_in(text: &str, is_json: bool) -> Result<Name, String> {
     let name = match is_json {
         true => serde_json::from_str::<Value>(text).map_err(|e| e.to_string())?["name"].as_str().map(str::to_owned),
         false => {
@@ -207,31 +211,38 @@ fn name_in(text: &str, is_json: bool) -> Result<String, String> {
             table.get("name").and_then(|name| name.as_str()).map(str::to_owned)
         }
     };
-    name.filter(|name| weir_core::ids::Name::new(name).is_ok())
-        .ok_or_else(|| "it has no `name`, or none that is a name".to_owned())
+    name.and_then(|name| Name::new(name).ok()).ok_or_else(|| "it has no `name`, or none that is a name".to_owned())
 }
 
-fn planned(name: &str, plan: &Value) {
+fn planned(name: &Name, plan: &Value) {
     match (plan["creates"].as_bool(), plan["changes"].as_bool()) {
         (Some(true), _) => println!("pipeline `{name}` would be new"),
         (_, Some(true)) => println!("pipeline `{name}` would change from revision {}", plan["revision"]),
         _ => println!("pipeline `{name}` would not change"),
     }
     for (written, pin) in plan["operators"].as_object().into_iter().flatten() {
-        println!("  {written} is {} (sha256 {})", text(&pin["version"]), text(&pin["sha256"]));
+        // A version in full means itself.
+        let is_range = written.split_once('@').is_none_or(|(_, version)| pin["version"] != version);
+        if is_range {
+            println!("  {} is {} (sha256 {})", lines(written), text(&pin["version"]), text(&pin["sha256"]));
+        }
     }
     if plan["creates"] != true {
-        plan["diff"].as_array().into_iter().flatten().for_each(|line| println!("  {}", text(line)));
+        plan["diff"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(|line| println!("  {}", lines(line.as_str().unwrap_or_default())));
     }
 }
 
 /// Says how it stands now.
-fn after(remote: &Remote, on: &On, name: &str) -> Result<(), Exit> {
+fn after(remote: &Remote, on: &On, name: &Name) -> Result<(), Exit> {
     let view = remote.ask(Method::GET, &path(name))?;
     if !on.prints(&view) {
         println!("pipeline `{name}`: {}, revision {}", state(&view), view["revision"]);
         if let Some(problem) = view["problem"].as_str() {
-            println!("  {problem}");
+            println!("  {}", lines(problem));
         }
     }
     Ok(())
@@ -273,13 +284,13 @@ fn show(arguments: &One) -> Result<(), Exit> {
     println!("{}", text(&view["name"]));
     println!("  state: {}", state(&view));
     for key in ["revision", "restarts", "problem"] {
-        println!("  {key}: {}", text(&view[key]));
+        println!("  {key}: {}", lines(view[key].as_str().unwrap_or(&text(&view[key]))));
     }
     let checkpoint = &view["last_checkpoint"];
     println!("  last checkpoint: epoch {}, {}", text(&checkpoint["epoch"]), text(&checkpoint["completed_at"]));
     let revision = remote.ask(Method::GET, &format!("{}/revisions/current", path(&arguments.name)))?;
     for (written, pin) in revision["operators"].as_object().into_iter().flatten() {
-        println!("  operator {written}: {} (sha256 {})", text(&pin["version"]), text(&pin["sha256"]));
+        println!("  operator {}: {} (sha256 {})", lines(written), text(&pin["version"]), text(&pin["sha256"]));
     }
     Ok(())
 }
@@ -293,7 +304,7 @@ fn stop(arguments: &Stop) -> Result<(), Exit> {
         remote.wait(&answer)?;
     }
     if let Some(place) = answer["savepoint"]["path"].as_str() {
-        println!("{place}");
+        println!("{}", lines(place));
         return Ok(());
     }
     after(&remote, on, name)

@@ -1,9 +1,10 @@
 //! `weir problems`: what goes wrong in a pipeline, grouped, and the attempts that failed.
 
 use serde_json::{Value, json};
+use weir_core::ids::Name;
 
-use super::Exit;
 use super::remote::On;
+use super::{Exit, named};
 use crate::journal::Safe;
 
 /// What of a text stands on a line.
@@ -12,7 +13,8 @@ const TEXT_MAX: usize = 500;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The pipeline
-    name: String,
+    #[arg(value_parser = named::name)]
+    name: Name,
     #[command(flatten)]
     on: On,
 }

@@ -8,6 +8,7 @@ use axum::http::{HeaderName, Method, header};
 use serde_json::{Value, json};
 
 use super::client::No;
+use super::shown::{lines, text};
 use super::transport::{Answer, Asked, Peer, Server, trusted};
 use super::{Exit, Format};
 use crate::clock;
@@ -98,7 +99,7 @@ impl Remote {
             let join = if path.contains('?') { '&' } else { '?' };
             let page = match &next {
                 None => self.ask(Method::GET, path)?,
-                Some(cursor) => self.ask(Method::GET, &format!("{path}{join}cursor={cursor}"))?,
+                Some(cursor) => self.ask(Method::GET, &format!("{path}{join}cursor={}", escaped(cursor)))?,
             };
             items.extend(page["items"].as_array().cloned().unwrap_or_default());
             next = page["next"].as_str().map(str::to_owned);
@@ -117,7 +118,7 @@ impl Remote {
                 Some("running") => clock::pause(PATIENCE),
                 Some("failed") => {
                     let problem = operation["problem"].as_str().unwrap_or("it came to nothing");
-                    eprintln!("error: pipeline `{}`: {problem}", operation["pipeline"].as_str().unwrap_or_default());
+                    eprintln!("error: pipeline `{}`: {}", text(&operation["pipeline"]), lines(problem));
                     return Err(Exit::Failed);
                 }
                 _ => return Ok(()),
@@ -146,6 +147,11 @@ impl Remote {
         });
         No::unless_ok(answer.map_err(|e| self.nobody(&e))?).map(drop).map_err(|no| no.print())
     }
+}
+
+/// As it may stand behind the `?` of a request.
+pub(super) fn escaped(value: &str) -> String {
+    form_urlencoded::byte_serialize(value.as_bytes()).collect()
 }
 
 /// A server by its address, with the token that is given or set.
@@ -201,15 +207,6 @@ pub(super) fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
     };
     let rows = rows.iter().map(|row| line(&row.iter().map(String::as_str).collect::<Vec<_>>()));
     std::iter::once(line(headings)).chain(rows).collect()
-}
-
-/// What a person reads where there is nothing.
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// The body of an action that has nothing to say.

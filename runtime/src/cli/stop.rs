@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::Exit;
 use super::client::{Client, Where};
+use super::shown::lines;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Stop {
@@ -54,9 +55,9 @@ pub(super) fn stop(arguments: &Stop) -> Exit {
         let body = json!({"savepoint": savepoint, "to": to, "drain": drain, "wait": !detach});
         let answer = client.post(&format!("/api/v1/pipelines/{}:stop", client.name), &body)?;
         match (answer["savepoint"]["path"].as_str(), answer["problem"].as_str()) {
-            (Some(path), _) => println!("{path}"),
+            (Some(path), _) => println!("{}", lines(path)),
             (None, Some(problem)) if answer["state"] == "failed" => {
-                eprintln!("error: pipeline `{}` has failed instead: {problem}", client.name);
+                eprintln!("error: pipeline `{}` has failed instead: {}", client.name, lines(problem));
                 return Err(Exit::Failed);
             }
             (None, _) if *detach => eprintln!("pipeline `{}` is stopping", client.name),
@@ -71,7 +72,7 @@ pub(super) fn cancel(arguments: &Cancel) -> Exit {
         let body = json!({"wait": !arguments.detach});
         let answer = client.post(&format!("/api/v1/pipelines/{}:cancel", client.name), &body)?;
         if answer["state"] == "failed" {
-            eprintln!("error: {}", answer["problem"].as_str().unwrap_or("it has failed instead"));
+            eprintln!("error: {}", lines(answer["problem"].as_str().unwrap_or("it has failed instead")));
             return Err(Exit::Failed);
         }
         eprintln!(
@@ -88,7 +89,7 @@ pub(super) fn savepoint(arguments: &Savepoint) -> Exit {
         let body = json!({"kind": "savepoint", "to": to, "detach": arguments.detach});
         let answer = client.post(&format!("/api/v1/pipelines/{}/checkpoints", client.name), &body)?;
         if let Some(path) = answer["path"].as_str() {
-            println!("{path}");
+            println!("{}", lines(path));
         }
         Ok(())
     }))

@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::pipeline::state;
 use super::remote::{On, columns};
+use super::shown::text;
 use super::{Exit, Format};
 use crate::clock;
 
@@ -92,16 +93,16 @@ fn row(it: &Value) -> Vec<String> {
         _ => format!("{age:.1} s ago"),
     });
     vec![
-        it["name"].as_str().unwrap_or_default().to_owned(),
+        text(&it["name"]),
         state(it),
         or_none(live["records_in_per_second"].as_f64().map(short)),
         or_none(live["records_out_per_second"].as_f64().map(short)),
         or_none(live["lag_records"].as_f64().map(short)),
         or_none(live["watermark_lag_seconds"].as_f64().map(|lag| format!("{:.1} s", tenths(lag)))),
         or_none(checkpoint),
-        it["restarts"].to_string(),
+        text(&it["restarts"]),
         or_none(live["busy"].as_f64().map(|busy| format!("{:.0} %", busy * 100.0))),
-        or_none(live["bottleneck"].as_str().map(str::to_owned)),
+        text(&live["bottleneck"]),
     ]
 }
 

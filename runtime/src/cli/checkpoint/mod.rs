@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::client::{Client, No, Where};
+use super::shown::text;
 use super::target::{Target, target};
 use super::{Exit, Format};
 use crate::api::shown::summary;
@@ -104,8 +105,8 @@ fn trigger(arguments: &Trigger) -> Result<(), Exit> {
     let client = Client::new(&arguments.place)?;
     let body = json!({"kind": "checkpoint", "detach": arguments.detach});
     let answer = client.post(&format!("/api/v1/pipelines/{}/checkpoints", client.name), &body)?;
-    if let Some(id) = answer["id"].as_str() {
-        println!("{id}");
+    if answer["id"].is_string() {
+        println!("{}", text(&answer["id"]));
     }
     Ok(())
 }
@@ -125,7 +126,7 @@ fn list(arguments: &List) -> Result<Exit, Exit> {
     }
     println!("{:<16} {:<24} {:>14} KIND", "ID", "COMPLETED", "BYTES");
     for it in &found {
-        let text = |key: &str| it[key].as_str().unwrap_or("-");
+        let text = |key: &str| text(&it[key]);
         let bytes = it["bytes"].as_u64().unwrap_or_default();
         println!("{:<16} {:<24} {bytes:>14} {}", text("id"), text("completed_at"), text("kind"));
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use weir_core::ids::Name;
 
 use super::super::client::{Client, No, Where};
+use super::super::shown::{lines, text};
 use super::super::{Exit, Format};
 use super::{failed, known, opened};
 use crate::api::shown;
@@ -106,23 +107,19 @@ fn blamed(it: &Value) -> String {
     };
     let waiting: Vec<String> = it["waiting"].as_array().into_iter().flatten().map(subtask).collect();
     match waiting.is_empty() {
-        true => why.to_owned(),
-        false => format!("{why}; not passed: {}", waiting.join(", ")),
+        true => lines(why),
+        false => format!("{}; not passed: {}", lines(why), waiting.join(", ")),
     }
 }
 
 fn subtask(it: &Value) -> String {
-    format!("{} [{}]", text(&it["chain"]), it["subtask"])
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or("-").to_owned()
+    format!("{} [{}]", text(&it["chain"]), text(&it["subtask"]))
 }
 
 fn print_one(pipeline: &Name, it: &Value) {
     println!("{} {} of {pipeline} is {}", text(&it["kind"]), text(&it["id"]), text(&it["status"]));
-    if let Some(at) = it["completed_at"].as_str() {
-        println!("completed  {at}");
+    if it["completed_at"].is_string() {
+        println!("completed  {}", text(&it["completed_at"]));
     }
     if it["files"].is_array() {
         print_manifest(it);
@@ -133,7 +130,7 @@ fn print_one(pipeline: &Name, it: &Value) {
     }
     println!("triggered  {}", text(&made["triggered_at"]));
     if let Some(why) = made["failure"].as_str() {
-        println!("failed     {why}");
+        println!("failed     {}", lines(why));
         made["waiting"]
             .as_array()
             .into_iter()
@@ -176,13 +173,14 @@ fn print_one(pipeline: &Name, it: &Value) {
 
 fn print_manifest(it: &Value) {
     let list = |key: &str| it[key].as_array().cloned().unwrap_or_default();
-    let table = |key: &str| it[key].as_object().cloned().unwrap_or_default();
+    let table =
+        |key: &str| it[key].as_object().into_iter().flatten().map(|(name, it)| (lines(name), it)).collect::<Vec<_>>();
     println!("state      {} bytes in {} file(s), {} key groups", it["bytes"], list("files").len(), it["key_groups"]);
     for (name, source) in table("sources") {
         println!("source     {name}: {}, watermark {}", text(&source["identity"]), watermark(&source["watermark"]));
         for split in source["splits"].as_array().into_iter().flatten() {
             let end = split["end"].as_i64().map(|end| format!(" of {end}")).unwrap_or_default();
-            let named = split["split"].as_str().filter(|name| !name.is_empty()).map(|name| format!("{name} "));
+            let named = split["split"].as_str().filter(|name| !name.is_empty()).map(|name| format!("{} ", lines(name)));
             println!("             {}next position {}{end}", named.unwrap_or_default(), split["position"]);
         }
     }
@@ -190,7 +188,8 @@ fn print_manifest(it: &Value) {
         println!("node       {name}: watermark {}", watermark(&node["watermark"]));
         for (state, declared) in node["states"].as_object().into_iter().flatten() {
             println!(
-                "             {state} ({} v{}, id {})",
+                "             {} ({} v{}, id {})",
+                lines(state),
                 text(&declared["kind"]),
                 declared["version"],
                 declared["id"]
