@@ -120,6 +120,24 @@ fn what_nothing_can_be_started_from_is_refused_before_anything_stops() {
     // A word behind the `?` that nobody reads was meant to do something.
     server.send("POST", "/api/v1/pipelines/p:stop?dry_run=true", &[], b"").expect_problem(400, "bad-request");
     server.send("DELETE", "/api/v1/pipelines/p?dry_run=true", &[], b"").expect_problem(400, "bad-request");
+    let asked = [
+        ("GET", "/api/v1/pipelines?curso=1", "", "there is no parameter \"curso\" here: there are `limit`, `cursor`"),
+        ("GET", "/api/v1/pipelines/p/logs?follow=yes", "", "follow=yes: `follow` is to be true or false"),
+        ("PUT", "/api/v1/pipelines/p?dry_run=1", "", "dry_run=1: `dry_run` is to be true or false"),
+        ("POST", "/api/v1/pipelines/p:stop", "[]", "the body is to be an object, and is a list"),
+        ("POST", "/api/v1/pipelines/p:stop", "{\"wait\": 1}", "`wait` is to be true or false, and is 1"),
+        (
+            "POST",
+            "/api/v1/pipelines/p/checkpoints",
+            "{\"kind\": \"new\"}",
+            "`kind` is to be one of \"checkpoint\", \"savepoint\"",
+        ),
+        ("POST", "/api/v1/pipelines/p:upgrade", "{\"node\": \"n\"}", "`operator` is missing"),
+    ];
+    for (method, path, body, says) in asked {
+        let problem = server.send(method, path, &[], body.as_bytes()).expect_problem(400, "bad-request").json();
+        assert_eq!(problem["detail"], says, "{method} {path}");
+    }
     let dry = put(&server, &format!("{nowhere}&dry_run=true"), &text(&out));
     dry.expect_problem(422, "bad-origin");
     assert_eq!((&server.get("p")["revision"], &server.get("p")["restarts"]), (&1.into(), &0.into()));

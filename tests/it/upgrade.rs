@@ -164,6 +164,9 @@ fn one_that_traps_on_trial_is_taken_back_by_itself_and_nothing_is_lost_or_double
     let view = deployed.server().get("ledger");
     assert_eq!((view["revision"].as_u64(), deployed.version()), (Some(3), "1.0.0".to_owned()), "{view}");
     assert_eq!(view["problem"], operation["problem"], "{view}");
+    // The pipeline goes on: nothing of it has failed.
+    let log = deployed.server().process.stderr();
+    assert!(log.contains("revision 2 does not stand its trial: ") && !log.contains("the pipeline has failed"), "{log}");
     deployed.finish(&truth, "a trial");
 }
 

@@ -5,14 +5,15 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, Path, Query, Request};
-use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 use weir_core::ids::Name;
 
+use super::fits;
 use super::problem::{Code, Problem};
 use super::stream::Serving;
 use crate::settings::duration;
@@ -46,7 +47,7 @@ pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Pr
     let read = match tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
-        Ok(Err(rejection)) => Err(Problem::new(Code::BadRequest, rejection.body_text())),
+        Ok(Err(_)) => Err(broken()),
         Err(_) => {
             Err(Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs())))
         }
@@ -69,12 +70,19 @@ fn announced(request: &Request, bytes_max: usize) -> Result<(), Problem> {
     if length.is_some_and(|length| length > bytes_max as u64) { Err(too_large(bytes_max)) } else { Ok(()) }
 }
 
+fn broken() -> Problem {
+    Problem::new(
+        Code::BadRequest,
+        "the body cannot be read to its end: it broke off, or it is not cut as its headers say",
+    )
+}
+
 fn too_large(bytes_max: usize) -> Problem {
     Problem::new(Code::TooLarge, format!("the limit is {bytes_max} bytes"))
 }
 
 /// What a request asks for in JSON; no body asks for nothing special.
-pub(super) async fn options<T: DeserializeOwned + Default>(request: Request) -> Result<T, Problem> {
+pub(super) async fn options<T: DeserializeOwned + ToSchema + Default>(request: Request) -> Result<T, Problem> {
     let bytes = read(request, OPTIONS_BYTES_MAX).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(T::default());
@@ -83,13 +91,16 @@ pub(super) async fn options<T: DeserializeOwned + Default>(request: Request) -> 
 }
 
 /// What a request must say in JSON.
-pub(super) async fn must<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+pub(super) async fn must<T: DeserializeOwned + ToSchema>(request: Request) -> Result<T, Problem> {
     parsed(&read(request, OPTIONS_BYTES_MAX).await?)
 }
 
-fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| Problem::new(Code::BadRequest, format!("the body is not understood: {e}")))
+fn parsed<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Result<T, Problem> {
+    let refuse = |detail: String| Problem::new(Code::BadRequest, detail);
+    let value = serde_json::from_slice(bytes).map_err(|e| refuse(format!("the body is not JSON: {e}")))?;
+    fits::body::<T>(&value).map_err(refuse)?;
+    // Not of the value: it does not know of a key that stands twice.
+    serde_json::from_slice(bytes).map_err(|e| refuse(format!("the body is not understood: {e}")))
 }
 
 /// An answer in JSON. It ends with a newline: on a terminal the next answer begins on a line of its own.
@@ -102,35 +113,15 @@ pub(super) fn json<T: Serialize>(value: &T) -> Response {
 
 /// A path's variables.
 pub(super) fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
-    path.map(|Path(found)| found).map_err(|rejection| Problem::new(Code::BadRequest, rejection.body_text()))
+    let refuse =
+        |_| Problem::new(Code::BadRequest, "the path cannot be read: what `%` stands for in it is to be UTF-8");
+    path.map(|Path(found)| found).map_err(refuse)
 }
 
-/// Refuses what stands behind the `?` of a request that changes something and takes nothing there: `?dry_run=true` at a DELETE
-/// was meant to change nothing. An apply reads it, and refuses what it does not know itself.
-pub(super) async fn no_query(request: Request, next: Next) -> Result<Response, Problem> {
-    match request.uri().query() {
-        Some(query) if !query.is_empty() && takes_no_query(request.method(), request.uri().path()) => {
-            let detail = format!("this request takes nothing behind the `?`, and there is {query:?}: nothing was done");
-            Err(Problem::new(Code::BadRequest, detail))
-        }
-        _ => Ok(next.run(request).await),
-    }
-}
-
-fn takes_no_query(method: &Method, path: &str) -> bool {
-    let segments: Vec<&str> = path.strip_prefix("/api/v1/").unwrap_or_default().split('/').collect();
-    match (method.as_str(), segments.as_slice()) {
-        ("POST", ["pipelines", target]) => target.contains(':'),
-        ("POST", ["operators:validate" | "tokens"] | ["pipelines", _, "checkpoints"])
-        | ("DELETE", ["pipelines" | "tokens", _] | ["pipelines", _, "checkpoints", _])
-        | ("PUT" | "DELETE", ["operators", _, "versions", _]) => true,
-        _ => false,
-    }
-}
-
-/// What stands behind the `?`.
+/// What stands behind the `?`, which was looked at before.
 pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
-    query.map(|Query(found)| found).map_err(|rejection| Problem::new(Code::BadRequest, rejection.body_text()))
+    let refuse = |_| Problem::new(Code::BadRequest, "what stands behind the `?` is not understood");
+    query.map(|Query(found)| found).map_err(refuse)
 }
 
 /// Hands a body on piece by piece, as it comes, within the time that one has. `take` may wait for a disk; it keeps nothing for
@@ -154,7 +145,7 @@ pub(super) async fn stream<R: Send + 'static>(
                 () = sender.closed() => return Ok(()),
             };
             let Some(frame) = frame else { return Ok(()) };
-            let frame = frame.map_err(|e| Problem::new(Code::BadRequest, format!("the body broke off: {e}")))?;
+            let frame = frame.map_err(|_| broken())?;
             if let Ok(bytes) = frame.into_data() {
                 // The same.
                 let _ = sender.send(bytes).await;

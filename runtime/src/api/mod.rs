@@ -11,6 +11,7 @@ mod codes;
 mod connections;
 mod drain;
 mod events;
+mod fits;
 mod idle;
 mod later;
 mod logs;
@@ -25,6 +26,7 @@ mod plan;
 pub mod probes;
 mod problem;
 mod problems;
+mod query;
 mod rate;
 mod refusals;
 mod request_id;
@@ -78,7 +80,7 @@ pub fn serve_pipeline(listener: TcpListener, running: Running) -> std::io::Resul
 pub fn serve_socket(running: Running) -> std::io::Result<Served> {
     let listener = socket::bind(&running.state)?;
     listener.set_nonblocking(true)?;
-    let routes = routes(Watched::One(running));
+    let routes = query::checked(routes(Watched::One(running)));
     serve_on_thread("control", || tokio::net::UnixListener::from_std(listener), routes, Terms::default())
 }
 
@@ -124,7 +126,7 @@ fn around(routes: Router) -> Router {
 
 impl Guard {
     fn before(self, routes: Router) -> Router {
-        let routes = routes.layer(middleware::from_fn(body::no_query)).layer(middleware::from_fn(changes::bound));
+        let routes = query::checked(routes).layer(middleware::from_fn(changes::bound));
         around(routes.layer(middleware::from_fn_with_state(std::sync::Arc::new(self), auth::check)))
     }
 }

@@ -69,7 +69,7 @@ impl Modify for Guarded {
 }
 
 /// The operations of a path, with their methods.
-fn operations_of(item: &mut PathItem) -> Vec<(Method, &mut Operation)> {
+pub(super) fn operations_of(item: &mut PathItem) -> Vec<(Method, &mut Operation)> {
     let of = [
         (Method::GET, item.get.as_mut()),
         (Method::PUT, item.put.as_mut()),

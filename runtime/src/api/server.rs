@@ -16,7 +16,7 @@ use weir_core::ids::Name;
 use super::auth::Guard;
 use super::connections::{self, Terms};
 use super::tls::{self, Tls};
-use super::{Served, Watched, drain, later, openapi, operations, operators, revisions, socket, tokens};
+use super::{Served, Watched, drain, later, openapi, operations, operators, query, revisions, socket, tokens};
 use crate::access::audit::Audit;
 use crate::access::secret_file::Token;
 use crate::access::tokens::Tokens;
@@ -246,7 +246,7 @@ impl Sockets {
         let (end, ended) = watch::channel(false);
         self.0.spawn(connections::serve(
             listener,
-            super::routes(Watched::All(manager.clone())),
+            query::checked(super::routes(Watched::All(manager.clone()))),
             Terms::default(),
             ended,
         ));
