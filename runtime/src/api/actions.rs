@@ -11,11 +11,13 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::apply::condition;
 use super::auth::By;
 use super::pipelines::{self, Asked, Pipeline};
 use super::problem::{Code, Problem, blocking};
 use super::refusals::{Always, Changing, Named, Taking};
-use super::watched::{Act, Stop, Watched};
+use super::watched::Watched;
+use super::wishes::{Act, Stop};
 use super::{body, checkpoints};
 use crate::access::Actor;
 use crate::pipeline::{Applied, Manager, ManagerError};
@@ -156,7 +158,7 @@ pub(super) struct Upgrade {
         (status = 412, body = super::problem::Shown<'static>, content_type = "application/problem+json", description = "It has another revision"),
         Always, Named, Changing, Taking))]
 pub(super) async fn upgrade(watched: Watched, by: Actor, name: String, request: Request) -> Result<Response, Problem> {
-    let condition = pipelines::condition(request.headers())?;
+    let condition = condition(request.headers())?;
     let Upgrade { node, operator, grace, wait } = body::must(request).await?;
     let grace = body::duration("grace", grace.as_deref())?.unwrap_or(GRACE);
     switched(watched, wait, move |manager| manager.upgrade(&name, (&node, &operator), grace, condition, &by)).await
@@ -184,7 +186,7 @@ pub(super) struct Rollback {
         (status = 412, body = super::problem::Shown<'static>, content_type = "application/problem+json", description = "It has another revision"),
         Always, Named, Changing, Taking))]
 pub(super) async fn rollback(watched: Watched, by: Actor, name: String, request: Request) -> Result<Response, Problem> {
-    let condition = pipelines::condition(request.headers())?;
+    let condition = condition(request.headers())?;
     let Rollback { to, wait } = body::options(request).await?;
     switched(watched, wait, move |manager| manager.rollback(&name, to, condition, &by)).await
 }

@@ -3,6 +3,7 @@
 #![allow(unused_qualifications, reason = "what the attributes of utoipa expand to")]
 
 mod actions;
+mod apply;
 mod auth;
 mod body;
 mod changes;
@@ -38,6 +39,7 @@ mod stream;
 mod tls;
 mod tokens;
 mod watched;
+mod wishes;
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;

@@ -11,8 +11,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::auth::{VIEWER, needed};
 use super::{
-    actions, checkpoints, events, later, logs, nodes, operations, operators, pipelines, probes, problem, problems,
-    revisions, tokens,
+    actions, apply, checkpoints, events, later, logs, nodes, operations, operators, pipelines, probes, problem,
+    problems, revisions, tokens,
 };
 
 #[derive(OpenApi)]
@@ -20,7 +20,7 @@ use super::{
     info(title = "weir", description = "Operators and pipelines of a `weir serve`. Every refusal is a problem (RFC 9457) with a stable `code`."),
     paths(
         operators::operators, operators::versions, operators::one, operators::upload, operators::delete, operators::validate,
-        pipelines::list, pipelines::one, pipelines::apply, pipelines::delete,
+        pipelines::list, pipelines::one, apply::apply, pipelines::delete,
         actions::stop, actions::cancel, actions::pause, actions::resume, actions::restart, actions::upgrade, actions::rollback,
         revisions::list, revisions::one, revisions::graph,
         checkpoints::list, checkpoints::history, checkpoints::one, checkpoints::manifest, checkpoints::remove, checkpoints::make,
