@@ -92,14 +92,15 @@ fn push(arguments: &Push) -> Result<(), Exit> {
     let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&bytes));
     let digest = (HeaderName::from_static("content-digest"), format!("sha-256=:{digest}:"));
     let answer = remote.send(Method::PUT, &path(&name, &version), &[wasm, digest], bytes)?;
-    let own = ["name", "version"].map(|key| text(&answer["inspection"][key]));
-    if own != [name.to_string(), version.clone()] {
-        eprintln!("hint: the component calls itself {}, and is {name}@{version} here", own.join("@"));
-    }
     if !arguments.on.prints(&answer) {
         println!("{name}@{version}  sha256 {}", text(&answer["sha256"]));
         for warning in answer["warnings"].as_array().into_iter().flatten() {
             eprintln!("warning: {}", text(warning));
+        }
+        // Of another name the server warns.
+        let own = text(&answer["inspection"]["version"]);
+        if own != version {
+            eprintln!("hint: the component says of itself that it is version {own}, and here it is {name}@{version}");
         }
     }
     Ok(())
