@@ -1,15 +1,13 @@
 //! What happens to staged parts outside the data path: made durable before the manifest names them, renamed once the epoch
 //! is committed, renamed again at restore, and swept when no commit ever named them. Deletes from positive lists only.
 
-use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::fs::File;
+use std::path::Path;
 
 use weir_core::checkpoint::manifest::StagedPart;
-use weir_core::ids::{Epoch, Name, Token};
+use weir_core::ids::{Epoch, Token};
 
+use super::folders::{Folders, NEWEST};
 use crate::{crash, durable, hex};
 
 /// Where parts wait, below the sink's folder.
@@ -33,177 +31,14 @@ pub fn any_part(folder: &Path) -> std::io::Result<Option<String>> {
     Ok(None)
 }
 
-/// A part in a folder into which a pipeline of another lineage was the last to write.
-pub fn part_of_others(folder: &Path, lineage: &str) -> Option<String> {
-    let owner = std::fs::read_to_string(folder.join(STAGING).join(OWNER)).ok()?;
-    // Empty for a moment, before it is a first owner's.
-    if owner.is_empty() || owner == lineage {
-        return None;
-    }
-    any_part(folder).ok()?
-}
-
-fn is_part(name: &str) -> bool {
+pub(super) fn is_part(name: &str) -> bool {
     let digits = name.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".jsonl"));
     digits.is_some_and(|digits| digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whose folder it is: a file in the staging folder, locked by the process that writes there.
-const OWNER: &str = "owner";
-
-/// The epoch of the newest part that was published from a staging folder, in a file there: whoever reads the output may
-/// take parts away.
-const NEWEST: &str = "newest";
-
-/// The folders of a pipeline's file sinks.
-#[derive(Debug, Clone, Default)]
-pub struct Folders {
-    folders: BTreeMap<Name, PathBuf>,
-    /// Names the pipeline and its state.
-    lineage: String,
-    /// A file that holds the id of the newest snapshot whose parts are all published.
-    note: PathBuf,
-    /// Held as long as anyone writes here.
-    locks: Arc<Vec<File>>,
-}
-
 impl Folders {
-    /// Folders by sink, of the pipeline whose state has this lineage. `note` is where it keeps what was published last.
-    pub fn new(folders: BTreeMap<Name, PathBuf>, lineage: &str, note: PathBuf) -> Folders {
-        Folders { folders, lineage: lineage.to_owned(), note, locks: Arc::default() }
-    }
-
-    /// Takes the folders for this process: two that wrote into one would take each other's staged parts for their own.
-    pub fn lock(&mut self) -> std::io::Result<()> {
-        let mut locks = Vec::new();
-        for (sink, folder) in &self.folders {
-            let staging = folder.join(STAGING);
-            let failed = |what: &str, e: std::io::Error| {
-                let said = format!("{what} {} of sink `{sink}` failed: {e}", staging.display());
-                std::io::Error::new(e.kind(), said)
-            };
-            std::fs::create_dir_all(&staging).map_err(|e| failed("making", e))?;
-            let mut options = File::options();
-            let file = options.read(true).write(true).create(true).truncate(false).open(staging.join(OWNER));
-            let mut file = file.map_err(|e| failed("opening the lock in", e))?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(std::io::Error::other(format!(
-                        "another sink writes into {} now: give `{sink}` a `path` of its own",
-                        folder.display()
-                    )));
-                }
-                Err(TryLockError::Error(e)) => return Err(failed("locking", e)),
-            }
-            // Not written again where it stands: a disk that is full is no reason to lose it.
-            if !self.is_ours(folder) {
-                let _ = std::fs::remove_file(staging.join(NEWEST));
-                let written = file.set_len(0).and_then(|()| file.write_all(self.lineage.as_bytes()));
-                written.map_err(|e| failed("writing to", e))?;
-            }
-            locks.push(file);
-        }
-        self.locks = Arc::new(locks);
-        Ok(())
-    }
-
-    /// Whether this pipeline has written into the folder before.
-    fn is_ours(&self, folder: &Path) -> bool {
-        std::fs::read_to_string(folder.join(STAGING).join(OWNER)).is_ok_and(|owner| owner == self.lineage)
-    }
-
-    /// Whether every committed part is still there, or was published from where it was: else the folder is not the one that
-    /// the parts were written to. Before [`Folders::lock`]. Changes nothing.
-    ///
-    /// `id` is the snapshot's. Once its parts are known to be published, a sink may have another folder.
-    pub fn check_committed(&self, parts: &[StagedPart], id: &str) -> std::io::Result<()> {
-        if std::fs::read_to_string(&self.note).is_ok_and(|published| published == id) {
-            return Ok(());
-        }
-        for part in parts {
-            let folder = self.folder(part)?;
-            let is_there = |path: PathBuf| path.symlink_metadata().is_ok();
-            let known = is_there(folder.join(STAGING).join(&part.staged)) || is_there(folder.join(&part.published));
-            // One that is neither may have been moved on by whoever reads the output.
-            if !known && !self.is_ours(folder) {
-                return Err(std::io::Error::other(format!(
-                    "{} is not the folder that sink `{}` wrote to: {} is committed and neither there nor in its {STAGING}; \
-                     set `path` back, or bring the folder back with its {STAGING}",
-                    folder.display(),
-                    part.sink,
-                    part.published
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses a folder that another pipeline has written into since this one did, if it ever did: what it adds would lie among
-    /// what is there. Before [`Folders::lock`]. Changes nothing.
-    pub fn check_others(&self) -> std::io::Result<()> {
-        for (sink, folder) in &self.folders {
-            if let Some(part) = part_of_others(folder, &self.lineage) {
-                return Err(std::io::Error::other(format!(
-                    "{} holds {part}, and another pipeline was the last to write there: give the sink `{sink}` another `path`, or \
-                     move the parts away",
-                    folder.display()
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses a start from a commit behind which parts were published: it comes from an older copy of the state folder,
-    /// and what it made again would lie beside what is there. Changes nothing.
-    pub fn check_newest(&self, committed: Epoch) -> std::io::Result<()> {
-        let refused = |what: String| {
-            Err(std::io::Error::other(format!(
-                "{what}, and the newest commit of this state folder is of epoch {committed}: it is an older copy, or the folder \
-                 is another pipeline's; bring the newest state folder back, or begin anew with --from empty --rewind"
-            )))
-        };
-        if let Some(part) = self.part_from(committed.next())? {
-            return refused(format!("{} is there", part.display()));
-        }
-        for folder in self.folders.values().filter(|folder| self.is_ours(folder)) {
-            let newest = std::fs::read_to_string(folder.join(STAGING).join(NEWEST)).ok();
-            if let Some(epoch) = newest.and_then(|text| text.trim().parse().ok()).filter(|epoch| *epoch > committed.0) {
-                return refused(format!("{} was published in {}", part_name(Epoch(epoch)), folder.display()));
-            }
-        }
-        Ok(())
-    }
-
-    /// A step back that was asked for: what was published behind it is no reason to refuse any more.
-    pub fn forget_newest(&self) {
-        for folder in self.folders.values() {
-            let _ = std::fs::remove_file(folder.join(STAGING).join(NEWEST));
-        }
-    }
-
-    /// Whether the pipeline has no file sink.
-    pub fn is_empty(&self) -> bool {
-        self.folders.is_empty()
-    }
-
-    /// A part of this epoch or of a later one, where there is one.
-    pub fn part_from(&self, epoch: Epoch) -> std::io::Result<Option<PathBuf>> {
-        for folder in self.folders.values() {
-            let Ok(entries) = std::fs::read_dir(folder) else { continue };
-            for entry in entries {
-                let name = entry?.file_name();
-                // Names of parts are in the order of their epochs.
-                if name.to_str().is_some_and(|name| is_part(name) && name >= part_name(epoch).as_str()) {
-                    return Ok(Some(folder.join(name)));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn folder(&self, part: &StagedPart) -> std::io::Result<&Path> {
-        self.folders.get(&part.sink).map(PathBuf::as_path).ok_or_else(|| {
+    pub(super) fn folder(&self, part: &StagedPart) -> std::io::Result<&Path> {
+        self.folders.get(&part.sink).map(std::path::PathBuf::as_path).ok_or_else(|| {
             std::io::Error::other(format!(
                 "the snapshot holds a part of the file sink `{}`, which is not in the pipeline",
                 part.sink

@@ -121,13 +121,15 @@ impl<'a> Writer<'a> {
             From::Nothing | From::Reset(_) => String::new(),
         };
         // A savepoint's parts were published where it was taken.
-        if let Some(manifest) = manifest.filter(|manifest| manifest.kind != CommitKind::Rewind) {
-            self.folders.check_committed(&manifest.parts, &id).map_err(|e| refused(&e))?;
-            self.folders.check_newest(manifest.epoch).map_err(|e| refused(&e))?;
-        }
-        if manifest.is_some() {
-            self.folders.check_others().map_err(|e| refused(&e))?;
-        }
+        let checked = match manifest {
+            Some(manifest) if manifest.kind == CommitKind::Rewind => self.folders.check_others(),
+            Some(manifest) => {
+                let committed = self.folders.check_committed(&manifest.parts, &id);
+                committed.and_then(|()| self.folders.check_newest(manifest.epoch))
+            }
+            None => Ok(()),
+        };
+        checked.map_err(|e| refused(&e))?;
         // Order: whatever may still refuse this start has been asked; only now something changes.
         self.folders.lock().map_err(|e| refused(&e))?;
         match (manifest, &from) {
