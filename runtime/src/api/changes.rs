@@ -1,5 +1,5 @@
 //! Requests that change something: how many there are at once, and that none is carried out whose condition nobody looks at.
-//! Knows no route but those that look at theirs.
+//! Knows of routes which have one.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) async fn bound(request: Request, next: Next) -> Result<Response, Prob
     }
     let conditions = [header::IF_MATCH, header::IF_NONE_MATCH];
     let given = conditions.iter().find(|name| request.headers().contains_key(*name));
-    if let Some(name) = given.filter(|_| !looks_at_conditions(request.method(), request.uri().path())) {
+    if let Some(name) = given.filter(|_| has_no_condition(request.method(), request.uri().path())) {
         let detail = format!("this request takes no `{name}`: nothing was done");
         return Err(Problem::new(Code::BadRequest, detail));
     }
@@ -34,14 +34,18 @@ pub(super) async fn bound(request: Request, next: Next) -> Result<Response, Prob
     Ok(next.run(request).await)
 }
 
-/// See `pipelines::condition`.
-fn looks_at_conditions(method: &Method, path: &str) -> bool {
-    let target = path.strip_prefix("/api/v1/pipelines/").filter(|target| !target.contains('/'));
-    target.is_some_and(|target| match (method.as_str(), target.rsplit_once(':')) {
-        ("PUT" | "DELETE", None) => true,
-        ("POST", Some((_, action))) => action == "upgrade" || action == "rollback",
+/// Changes of which no revision is the condition.
+fn has_no_condition(method: &Method, path: &str) -> bool {
+    let segments: Vec<&str> = path.strip_prefix("/api/v1/").unwrap_or_default().split('/').collect();
+    match (method.as_str(), segments.as_slice()) {
+        ("POST", ["pipelines", target]) => {
+            target.rsplit_once(':').is_some_and(|(_, action)| action != "upgrade" && action != "rollback")
+        }
+        ("POST", ["operators:validate" | "tokens"] | ["pipelines", _, "checkpoints"])
+        | ("DELETE", ["tokens", _] | ["pipelines", _, "checkpoints", _])
+        | ("PUT" | "DELETE", ["operators", _, "versions", _]) => true,
         _ => false,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -49,15 +53,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_is_looked_at_where_a_revision_is_meant() {
-        let looks = |method, path| looks_at_conditions(&method, path);
-        for path in ["/api/v1/pipelines/p:upgrade", "/api/v1/pipelines/p:rollback"] {
-            assert!(looks(Method::POST, path), "{path}");
+    fn a_condition_is_refused_where_nobody_looks_at_it() {
+        for (method, path) in [
+            (Method::POST, "pipelines/p:stop"),
+            (Method::POST, "pipelines/p/checkpoints"),
+            (Method::POST, "tokens"),
+            (Method::DELETE, "operators/o/versions/1.0.0"),
+        ] {
+            assert!(has_no_condition(&method, &format!("/api/v1/{path}")), "{method} {path}");
         }
-        assert!(looks(Method::PUT, "/api/v1/pipelines/p") && looks(Method::DELETE, "/api/v1/pipelines/p"));
-        for path in ["/api/v1/pipelines/p:stop", "/api/v1/pipelines/p/checkpoints", "/api/v1/tokens"] {
-            assert!(!looks(Method::POST, path), "{path}");
+        // These look at it, or are refused for another reason.
+        for (method, path) in [
+            (Method::PUT, "pipelines/p"),
+            (Method::DELETE, "pipelines/p"),
+            (Method::POST, "pipelines/p:upgrade"),
+            (Method::POST, "pipelines/p:rollback"),
+            (Method::PATCH, "pipelines/p:rollback"),
+            (Method::POST, "pipelines/p"),
+        ] {
+            assert!(!has_no_condition(&method, &format!("/api/v1/{path}")), "{method} {path}");
         }
-        assert!(!looks(Method::DELETE, "/api/v1/operators/o/versions/1.0.0"));
     }
 }
