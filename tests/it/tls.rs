@@ -60,7 +60,7 @@ fn a_client_that_trusts_the_certificate_gets_through_and_plain_http_does_not() {
     let stranger = server.list("127.0.0.1", "second.pem").expect(Exit::Code(5));
     assert!(stranger.stderr.contains("certificate"), "{stranger}");
     for (none, why) in
-        [("first-key.pem", "there is no certificate in it"), ("gone.pem", "No such file"), ("", "is a directory")]
+        [("first-key.pem", "there is no certificate in it"), ("gone.pem", "No such file"), ("", "Is a directory")]
     {
         let unusable = server.list("127.0.0.1", none).expect(Exit::Code(2));
         let said = format!("error: cannot take the certificates in {}: {why}", fixture(none).display());
