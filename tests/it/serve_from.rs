@@ -120,6 +120,8 @@ fn what_nothing_can_be_started_from_is_refused_before_anything_stops() {
     // A word behind the `?` that nobody reads was meant to do something.
     server.send("POST", "/api/v1/pipelines/p:stop?dry_run=true", &[], b"").expect_problem(400, "bad-request");
     server.send("DELETE", "/api/v1/pipelines/p?dry_run=true", &[], b"").expect_problem(400, "bad-request");
+    server.send("POST", "/api/v1/pipelines/p?dry_run=true", &[], b"").expect_problem(405, "method-not-allowed");
+    server.send("POST", "/api/v1/pipelines/p%3Astop?dry_run=true", &[], b"").expect_problem(400, "bad-request");
     let asked = [
         ("GET", "/api/v1/pipelines?curso=1", "", "there is no parameter \"curso\" here: there are `limit`, `cursor`"),
         ("GET", "/api/v1/pipelines/p/logs?follow=yes", "", "follow=yes: `follow` is to be true or false"),
