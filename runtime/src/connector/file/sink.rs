@@ -118,12 +118,21 @@ impl FileSink {
 /// Whether a file sink could write here: a folder, or nothing yet. Makes nothing.
 pub fn check_folder(folder: &Path) -> Result<(), String> {
     // The first that is there decides; below it folders are made.
-    match folder.ancestors().find_map(|path| Some((path, std::fs::metadata(path).ok()?))) {
-        Some((path, found)) if !found.is_dir() => {
-            Err(format!("{} is a file; a file sink writes into a folder", path.display()))
+    for path in folder.ancestors() {
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => return Err(format!("{} is a file; a file sink writes into a folder", path.display())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+                return Err(format!(
+                    "{} is a link that leads nowhere; a file sink writes into a folder",
+                    path.display()
+                ));
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(e) => return Err(format!("cannot look at {}: {e}", path.display())),
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Writes from the front on, and says how much the file has also where it fails.
@@ -195,6 +204,21 @@ impl Sink for FileSink {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_could_not_be_made_is_found_before_anything_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = |name: &str| dir.path().join(name);
+        std::fs::write(below("file"), "").unwrap();
+        std::os::unix::fs::symlink(below("gone"), below("link")).unwrap();
+        assert_eq!(check_folder(dir.path()), Ok(()));
+        assert_eq!(check_folder(&below("new/folder")), Ok(()));
+        assert_eq!(check_folder(Path::new("relative")), Ok(()));
+        let refused = |name: &str| check_folder(&below(name)).unwrap_err();
+        assert!(refused("file").contains("file is a file") && refused("file/below").contains("file is a file"));
+        assert!(refused("link/below").contains("link is a link that leads nowhere"));
+        assert!(refused(&"x".repeat(300)).starts_with("cannot look at "));
+    }
 
     /// `/dev/full` takes nothing, for ever.
     #[test]

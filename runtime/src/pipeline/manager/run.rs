@@ -70,7 +70,10 @@ impl Manager {
         let (mut job, start) = match checked.and_then(|checked| origin::open(origin.as_ref(), checked, &state, kept)) {
             Ok(opened) => opened,
             Err(problem) => {
-                tracing::error!("the pipeline cannot start: {problem}");
+                match self.is_on_trial(&name, number) {
+                    true => tracing::warn!("revision {} cannot start: {problem}", revision.number),
+                    false => tracing::error!("the pipeline cannot start: {problem}"),
+                }
                 self.tell(&name, State::Failed, &problem);
                 return self.on_rest(&name, number, Rest::Failed(problem));
             }
@@ -121,7 +124,7 @@ impl Manager {
         let outcome = service.run();
         drop(door);
         let rest = rest(&outcome);
-        let is_on_trial = self.update(&name, number, |entry| entry.record.trial.is_some()) == Some(true);
+        let is_on_trial = self.is_on_trial(&name, number);
         match &rest {
             // The revision before it comes back, which says so: the pipeline goes on.
             Some(Rest::Failed(why) | Rest::CircuitOpen(why)) if is_on_trial => {
@@ -135,6 +138,11 @@ impl Manager {
         if let Some(rest) = rest {
             self.on_rest(&name, number, rest);
         }
+    }
+
+    /// Whether the revision before it comes back where this run fails.
+    fn is_on_trial(&self, name: &Name, number: u64) -> bool {
+        self.update(name, number, |entry| entry.record.trial.is_some()) == Some(true)
     }
 
     /// Of a run that came to nothing before there was a service that could tell.

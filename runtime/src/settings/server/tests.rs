@@ -26,7 +26,7 @@ fn refused(file: Option<&Path>, variables: &[(String, String)], flags: &[Flag]) 
 fn defaults() -> String {
     let mut text = String::new();
     let keys = server_keys();
-    for section in ["server", "limits", "compile", "secrets"] {
+    for section in ["server", "limits", "compile", "secrets", "files"] {
         text.push_str(&format!("[{section}]\n"));
         for Key { key, default, .. } in keys.iter().filter(|key| key.table == section) {
             let is_value = serde_json::from_str::<serde_json::Value>(default).is_ok();
@@ -41,7 +41,8 @@ fn each_layer_wins_over_the_one_before_and_is_named_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("weir.toml");
     let text = "[server]\ndata = \"data\"\nlisten = \"${env:HOST}:1\"\nshutdown_timeout = \"5s\"\n[limits]\nconnections = 8\n\
-                uploads_at_once = 2\n[secrets]\nenv = [\"A\", \"B_*\"]\nfiles = \"/run/secrets\"\n";
+                uploads_at_once = 2\n[secrets]\nenv = [\"A\", \"B_*\"]\nfiles = \"/run/secrets\"\n\
+                [files]\nfolders = [\"/srv\"]\n";
     fs::write(&file, text).unwrap();
     let variables = [
         pair("WEIR__LIMITS__CONNECTIONS", "9"),
@@ -57,6 +58,7 @@ fn each_layer_wins_over_the_one_before_and_is_named_with_its_place() {
     assert_eq!((server.allow_plain_http, server.shutdown_timeout), (true, Duration::from_secs(5)));
     assert_eq!(server.data, Some(dir.path().join("data")), "a path is relative to its file");
     assert_eq!(server.secrets.env, ["A", "B_*"]);
+    assert_eq!(server.files.folders, [Path::new("/srv")]);
     let at = |key: &str| loaded.shown().into_iter().find(|shown| shown.key == key).unwrap();
     let is = |key: &str, value: &str, origin: &str| {
         let shown = at(key);
@@ -118,7 +120,7 @@ fn the_reader_the_reference_and_the_documentation_know_the_same_keys() {
     seen::clear();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("weir.toml");
-    fs::write(&file, "[server]\n[limits]\n[compile]\n[secrets]\n").unwrap();
+    fs::write(&file, "[server]\n[limits]\n[compile]\n[secrets]\n[files]\n").unwrap();
     load(Some(&file), &[], &[]).unwrap();
     let mut read: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     seen::all().into_iter().for_each(|(path, known)| read.entry(path).or_default().extend(known));
