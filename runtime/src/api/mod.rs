@@ -35,6 +35,7 @@ mod revisions;
 mod server;
 pub mod shown;
 mod socket;
+mod start_error;
 mod stream;
 mod tls;
 mod tokens;
@@ -57,8 +58,9 @@ use self::problem::{Code, Problem};
 use crate::access::secret_file::Token;
 use crate::clock;
 
-pub use server::{Server, StartError};
+pub use server::Server;
 pub use socket::Opened;
+pub use start_error::StartError;
 pub use tls::Error as TlsError;
 pub use watched::{Running, Watched};
 

@@ -15,6 +15,7 @@ macro_rules! eprintln {
     ($($text:tt)*) => { eprint!("{}\n", format_args!($($text)*)) };
 }
 
+mod apply;
 mod build;
 mod check;
 mod checkpoint;
