@@ -1,18 +1,15 @@
-//! Requests that change something: how many there are at once, and that none is carried out whose condition nobody looks at.
+//! Requests that change something: that they leave room for others, and that none is carried out whose condition nobody looks at.
 //! Knows of routes which have one.
-
-use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use tokio::sync::Semaphore;
 
 use super::problem::{Code, Problem};
 use super::stream::Serving;
 
-/// The layer behind the one that knows who asks: whoever may change nothing takes no place here.
+/// The layer behind the one that knows who asks.
 pub(super) async fn bound(request: Request, next: Next) -> Result<Response, Problem> {
     if request.method().is_safe() {
         return Ok(next.run(request).await);
@@ -23,14 +20,11 @@ pub(super) async fn bound(request: Request, next: Next) -> Result<Response, Prob
         let detail = format!("this request takes no `{name}`: nothing was done");
         return Err(Problem::new(Code::BadRequest, detail));
     }
-    let changes = request.extensions().get::<Serving>().map(|serving| Arc::clone(&serving.changes));
-    let _place = match changes.map(Semaphore::try_acquire_owned) {
-        Some(Err(_)) => {
-            let detail = "a quarter of the connections that may be open at once are changes already";
-            return Err(Problem::new(Code::TooManyChanges, detail));
-        }
-        place => place,
-    };
+    // A body may come slowly, and an action wait for its end.
+    if request.extensions().get::<Serving>().is_some_and(|serving| serving.crowd.is_dense()) {
+        let detail = "nearly all connections that may be open at once have requests under way: nothing was done";
+        return Err(Problem::new(Code::TooManyChanges, detail));
+    }
     Ok(next.run(request).await)
 }
 

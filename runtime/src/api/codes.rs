@@ -87,7 +87,7 @@ codes! {
     ComesLater "comes-later" NOT_IMPLEMENTED user false "A later version brings this" "do without it",
     ShuttingDown "shutting-down" SERVICE_UNAVAILABLE operator true "The server is stopping" "ask again when it is back",
     TooManyStreams "too-many-streams" SERVICE_UNAVAILABLE user true "Too many streams are open" "close one, or read pages",
-    TooManyChanges "too-many-changes" SERVICE_UNAVAILABLE user true "Too many changes are under way" "ask again in a second",
+    TooManyChanges "too-many-changes" SERVICE_UNAVAILABLE user true "Too many requests are under way for a change" "ask again in a second",
     NotReset "not-reset" SERVICE_UNAVAILABLE external true "The reset could not be committed" "see that its brokers can be reached",
     NotRemoved "not-removed" SERVICE_UNAVAILABLE external true "The checkpoint could not be deleted" "ask again",
     NotCommitted "not-committed" SERVICE_UNAVAILABLE external true "There is no such checkpoint or savepoint" "look at the pipeline's problem, and ask again",

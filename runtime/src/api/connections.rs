@@ -45,16 +45,32 @@ impl Default for Terms {
     }
 }
 
+/// All connections, for who asks whether there is room for something that may take its time.
+#[derive(Clone)]
+pub(super) struct Crowd {
+    slots: Arc<Semaphore>,
+    idle: Idle,
+    most: usize,
+}
+
+impl Crowd {
+    /// Whether requests are under way on so many of them, the one that asks included, that the eighth which is left is for probes and
+    /// readers.
+    pub(super) fn is_dense(&self) -> bool {
+        let taken = self.most - self.slots.available_permits().min(self.most);
+        taken.saturating_sub(self.idle.count()) > self.most - self.most / 8
+    }
+}
+
 /// Serves until `end` says true or is gone; then what is being answered is answered, within bounds.
 pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Terms, mut end: watch::Receiver<bool>) {
     let Terms { connections_max, tls } = terms;
     let slots = Arc::new(Semaphore::new(connections_max as usize));
     // Half of the connections are left for what is no stream.
     let streams = Arc::new(Semaphore::new((connections_max / 2).max(1) as usize));
-    // A quarter more for changes, whose bodies may come slowly: what is left answers probes whatever happens.
-    let changes = Arc::new(Semaphore::new((connections_max / 4).max(1) as usize));
     let follows = tls.clone().map(|tls| tokio::spawn(tls.follow()));
     let idle = Idle::default();
+    let crowd = Crowd { slots: Arc::clone(&slots), idle: idle.clone(), most: connections_max as usize };
     loop {
         // Accepting tries again by itself after a failure, for want of file descriptors for example.
         let (stream, from) = tokio::select! {
@@ -73,7 +89,7 @@ pub(super) async fn serve(mut listener: impl Listener, routes: Router, terms: Te
         let serving = Serving {
             end: end.clone(),
             streams: Arc::clone(&streams),
-            changes: Arc::clone(&changes),
+            crowd: crowd.clone(),
             standing: None,
             hang_up: Arc::clone(&hang_up),
         };

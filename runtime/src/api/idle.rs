@@ -39,6 +39,11 @@ impl Idle {
         }
     }
 
+    /// How many of them wait.
+    pub(super) fn count(&self) -> usize {
+        self.lock().connections.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,27 +129,23 @@ impl HttpBody for Held {
 mod tests {
     use super::*;
 
-    fn waiting(idle: &Idle) -> usize {
-        idle.lock().connections.len()
-    }
-
     #[tokio::test]
     async fn the_one_that_has_waited_longest_ends_and_none_that_is_being_answered() {
         let idle = Idle::default();
         let [first, second] = [(); 2].map(|()| Arc::new(Notify::new()));
         let (busy, _rests) = (Arc::new(idle.begin(&first)), idle.begin(&second));
         let answering = busy.answer();
-        assert_eq!(waiting(&idle), 1);
+        assert_eq!(idle.count(), 1);
         idle.end_oldest();
         second.notified().await;
         idle.end_oldest();
         let response = answering.until_sent(Response::new(Body::from("body")));
-        assert_eq!((waiting(&idle), response.body().size_hint().exact()), (0, Some(4)));
+        assert_eq!((idle.count(), response.body().size_hint().exact()), (0, Some(4)));
         drop(response);
-        assert_eq!(waiting(&idle), 1, "it waits for its next request");
+        assert_eq!(idle.count(), 1, "it waits for its next request");
         idle.end_oldest();
         first.notified().await;
         drop(busy);
-        assert_eq!(waiting(&idle), 0);
+        assert_eq!(idle.count(), 0);
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
-use super::connections::over;
+use super::connections::{Crowd, over};
 use super::problem::{Code, Problem};
 use crate::journal::{Journal, Ring};
 
@@ -36,8 +36,8 @@ pub(super) struct Serving {
     pub(super) end: watch::Receiver<bool>,
     /// Room for further streams: each holds its connection.
     pub(super) streams: Arc<Semaphore>,
-    /// Room for further requests that change something: each may take its time.
-    pub(super) changes: Arc<Semaphore>,
+    /// All connections together.
+    pub(super) crowd: Crowd,
     /// Whether who asked may still see it; nothing: whoever asks may.
     pub(super) standing: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     /// Ends the connection without a word.
