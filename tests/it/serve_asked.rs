@@ -74,7 +74,9 @@ fn a_folder_that_another_pipeline_has_or_had_is_refused_before_anything_starts()
     // Nor does one take them over that has commits of its own.
     server.apply("c", &plain("c", &dir.path().join("out3"), 10_000_000, 1_000)).expect(201);
     server.wait_for("c", "two checkpoints", |view| view["last_checkpoint"]["epoch"].as_u64() >= Some(2));
-    refused("", "c", ", and is not of this pipeline");
+    for query in ["", "?from=empty&rewind=true"] {
+        refused(query, "c", ", and is not of this pipeline");
+    }
     let view = server.get("c");
     assert_eq!((&view["revision"], &view["state"]), (&1.into(), &"running".into()), "{view}");
 }
@@ -142,11 +144,30 @@ fn no_pipeline_reads_what_the_server_keeps_and_folders_bound_where_it_writes() {
         let body = serde_json::json!({"kind": "savepoint", "to": to}).to_string();
         server.send("POST", "/api/v1/pipelines/p/checkpoints", &[JSON], body.as_bytes())
     };
-    savepoint(&here("elsewhere")).expect_problem(400, "bad-request");
+    for to in ["elsewhere", "streams/a\u{1b}[2J"] {
+        savepoint(&here(to)).expect_problem(400, "bad-request");
+    }
     savepoint(&here("streams/savepoint")).expect(201);
     let to = serde_json::json!({"to": here("streams/other")}).to_string();
     server.send("POST", "/api/v1/pipelines/p:stop", &[JSON], to.as_bytes()).expect_problem(400, "bad-request");
     assert_eq!(server.get("p")["state"], "running");
+    // A link that leads elsewhere by the next start.
+    let link = here("streams/link");
+    let lead_to = |name: &str| {
+        let _ = std::fs::remove_file(&link);
+        std::fs::create_dir(here(name)).unwrap();
+        std::os::unix::fs::symlink(here(name), &link).unwrap();
+    };
+    lead_to("streams/real");
+    server.apply("q", &plain("q", &link.join("out"), 10_000_000, 1_000)).expect(201);
+    server.wait_for_state("q", "running");
+    server.ask("q:stop", "{\"wait\": true}");
+    lead_to("elsewhere");
+    server.ask("q:restart", "{\"wait\": true}");
+    wait_until(SOON, "it has failed", || server.get("q")["state"] == "failed");
+    let view = server.get("q");
+    assert!(view["problem"].as_str().unwrap().contains("lies in no folder that this server lets"), "{view}");
+    assert_eq!(std::fs::read_dir(here("elsewhere")).unwrap().count(), 0);
 }
 
 #[test]

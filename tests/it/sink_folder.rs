@@ -55,6 +55,15 @@ fn a_path_to_parts_of_another_pipeline_is_refused_also_behind_commits_and_nothin
         assert!(refused.stderr.contains("another pipeline was the last to write there"), "{refused}");
     }
     assert_eq!(theirs.rows("out"), rows);
+    // Who begins anew moves away what is his own, and not what a pipeline of another name has written.
+    let text = fs::read_to_string(place.path("p.toml")).unwrap();
+    place.write("q.toml", text.replace("name = \"kept\"", "name = \"other\""));
+    let anew = || Weir::run("q.toml", "state-q").directory(place.path("."));
+    for weir in [anew().argument("--from").argument("empty").argument("--rewind"), anew()] {
+        let refused = weir.finish(SOON).expect(Exit::Code(6));
+        assert!(refused.stderr.contains("another pipeline was the last to write there"), "{refused}");
+    }
+    assert_eq!(theirs.rows("out"), rows);
     edit(&place, &taken, "path = \"out\"");
     place.finish().expect_success();
     assert_eq!(place.rows("out").len(), 2_000);

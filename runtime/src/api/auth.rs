@@ -105,8 +105,8 @@ impl Guard {
         let headers = request.headers();
         let in_target = request.uri().authority().map(|authority| authority.as_str());
         let in_header = text(headers, &header::HOST).filter(|host| !host.is_empty());
-        // RFC 9112, section 3.2. An older request may do without where no page can have sent it.
-        if in_header.is_none() && (self.is_loopback || request.version() == Version::HTTP_11) {
+        // RFC 9112, section 3.2. An older request may do without: no page can have sent it.
+        if in_header.is_none() && request.version() == Version::HTTP_11 {
             let detail = "the header `Host` is missing or says nothing: it names the host that a request is for";
             return Err(Problem::new(Code::BadRequest, detail));
         }

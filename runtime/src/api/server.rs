@@ -81,6 +81,9 @@ impl Server {
         let sockets = Sockets::start().map_err(io)?;
         let mut files = settings.files.clone();
         files.own.push((data.clone(), "the server's data folder"));
+        for folder in files.folders.iter().filter(|folder| !folder.is_dir()) {
+            tracing::warn!("files.folders: {} is no folder yet: pipelines may make it", folder.display());
+        }
         let said = [
             (&settings.secrets.files, "the server's secrets"),
             (&settings.tls_cert, "the server's certificate"),
@@ -112,6 +115,7 @@ impl Server {
         let routes = guard.before(routes);
         let (is_tls, terms) = (tls.is_some(), Terms { connections_max: settings.connections, tls });
         let (address, served) = super::spawn(listener, routes, terms).map_err(refused)?;
+        manager.start_all();
         Ok(Server { manager, address, is_tls, served, token, token_path, is_token_new, _lock: lock })
     }
 

@@ -35,6 +35,7 @@ impl Watched {
     /// Where a request wants a savepoint to be, if that is a place for one.
     pub(super) fn place(&self, to: Option<PathBuf>) -> Result<Option<PathBuf>, Problem> {
         let refusal = to.as_ref().and_then(|to| match self {
+            _ if to.to_string_lossy().chars().any(char::is_control) => Some("has control characters in it".to_owned()),
             _ if !to.is_absolute() => {
                 Some("is relative, and over HTTP there is no folder that it could be relative to".to_owned())
             }
@@ -44,7 +45,9 @@ impl Watched {
             Watched::One(_) => None,
         });
         match (refusal, &to) {
-            (Some(why), Some(to)) => Err(Problem::new(Code::BadRequest, format!("`to`: {} {why}", to.display()))),
+            (Some(why), Some(to)) => {
+                Err(Problem::new(Code::BadRequest, format!("`to`: {} {why}", to.to_string_lossy().escape_debug())))
+            }
             _ => Ok(to),
         }
     }

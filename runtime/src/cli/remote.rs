@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::http::{HeaderName, Method, header};
+use axum::http::{HeaderName, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::client::No;
@@ -58,6 +58,9 @@ impl On {
     }
 }
 
+/// How often something is asked that a server has no room for just now, a second apart.
+const TRIES_MAX: u32 = 30;
+
 impl Remote {
     /// Asks. What went wrong is printed.
     pub(super) fn ask(&self, method: Method, path: &str) -> Result<Value, Exit> {
@@ -84,8 +87,16 @@ impl Remote {
 
     /// The same, with all that was answered.
     pub(super) fn answer(&self, asked: Asked<'_>) -> Result<Answer, Exit> {
-        let answer = self.peer.send(asked).map_err(|e| self.nobody(&e))?;
-        No::unless_ok(answer).map_err(|no| no.print())
+        let mut tries = 1;
+        loop {
+            let answer = self.peer.send(asked.clone()).map_err(|e| self.nobody(&e))?;
+            if !is_crowded(&answer) || tries == TRIES_MAX {
+                return No::unless_ok(answer).map_err(|no| no.print());
+            }
+            tries += 1;
+            // As its Retry-After says.
+            clock::pause(Duration::from_secs(1));
+        }
     }
 
     fn nobody(&self, error: &std::io::Error) -> Exit {
@@ -147,6 +158,13 @@ impl Remote {
         });
         No::unless_ok(answer.map_err(|e| self.nobody(&e))?).map(drop).map_err(|no| no.print())
     }
+}
+
+/// Whether nothing was done for want of room, which there may be in a second.
+fn is_crowded(answer: &Answer) -> bool {
+    let code = || serde_json::from_slice::<Value>(&answer.body).map(|problem| problem["code"].clone());
+    let is_busy = matches!(answer.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+    is_busy && code().is_ok_and(|code| code == "too-many-changes" || code == "too-many-requests")
 }
 
 /// As it may stand behind the `?` of a request.

@@ -41,7 +41,7 @@ pub(super) struct Server {
 }
 
 /// What is asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Asked<'a> {
     pub(super) method: Method,
     pub(super) path: &'a str,

@@ -109,5 +109,5 @@ pub(super) fn sink_folders(job: &Job) -> connector::file::Folders {
         _ => None,
     };
     let folders = job.pipeline().sinks.iter().filter_map(folder).collect::<BTreeMap<_, _>>();
-    connector::file::Folders::new(folders, job.folder.lineage(), job.folder.published())
+    connector::file::Folders::new(folders, (job.pipeline().name.clone(), job.folder.lineage()), job.folder.published())
 }

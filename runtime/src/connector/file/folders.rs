@@ -19,21 +19,32 @@ const OWNER: &str = "owner";
 /// take parts away.
 pub(super) const NEWEST: &str = "newest";
 
+/// Who was the last to write into a folder: the lineage of its state, and its name, which older files do not say.
+fn owner(folder: &Path) -> Option<(String, String)> {
+    let text = std::fs::read_to_string(folder.join(STAGING).join(OWNER)).ok()?;
+    let (lineage, name) = text.split_once(' ').unwrap_or((&text, ""));
+    // Empty for a moment, before it is a first owner's.
+    (!lineage.is_empty()).then(|| (lineage.to_owned(), name.to_owned()))
+}
+
 /// A part in a folder into which a pipeline of another lineage was the last to write.
 pub fn part_of_others(folder: &Path, lineage: &str) -> Option<String> {
-    let owner = std::fs::read_to_string(folder.join(STAGING).join(OWNER)).ok()?;
-    // Empty for a moment, before it is a first owner's.
-    if owner.is_empty() || owner == lineage {
-        return None;
-    }
-    any_part(folder).ok()?
+    let is_of_others = owner(folder).is_some_and(|(last, _)| last != lineage);
+    if is_of_others { any_part(folder).ok()? } else { None }
+}
+
+/// A part in a folder into which a pipeline of another name was the last to write: not even who begins anew may move it away.
+pub fn part_of_strangers(folder: &Path, name: &Name) -> Option<String> {
+    let is_of_strangers = owner(folder).is_some_and(|(_, last)| !last.is_empty() && last != name.as_str());
+    if is_of_strangers { any_part(folder).ok()? } else { None }
 }
 
 /// The folders of a pipeline's file sinks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Folders {
     pub(super) folders: BTreeMap<Name, PathBuf>,
-    /// Names the pipeline and its state.
+    pipeline: Name,
+    /// Tells its state from another one of its name.
     lineage: String,
     /// A file that holds the id of the newest snapshot whose parts are all published.
     pub(super) note: PathBuf,
@@ -43,8 +54,8 @@ pub struct Folders {
 
 impl Folders {
     /// Folders by sink, of the pipeline whose state has this lineage. `note` is where it keeps what was published last.
-    pub fn new(folders: BTreeMap<Name, PathBuf>, lineage: &str, note: PathBuf) -> Folders {
-        Folders { folders, lineage: lineage.to_owned(), note, locks: Arc::default() }
+    pub fn new(folders: BTreeMap<Name, PathBuf>, (pipeline, lineage): (Name, &str), note: PathBuf) -> Folders {
+        Folders { folders, pipeline, lineage: lineage.to_owned(), note, locks: Arc::default() }
     }
 
     /// Takes the folders for this process: two that wrote into one would take each other's staged parts for their own.
@@ -73,7 +84,9 @@ impl Folders {
             // Not written again where it stands: a disk that is full is no reason to lose it.
             if !self.is_ours(folder) {
                 let _ = std::fs::remove_file(staging.join(NEWEST));
-                let written = file.set_len(0).and_then(|()| file.write_all(self.lineage.as_bytes()));
+                let written = file
+                    .set_len(0)
+                    .and_then(|()| file.write_all(format!("{} {}", self.lineage, self.pipeline).as_bytes()));
                 written.map_err(|e| failed("writing to", e))?;
             }
             locks.push(file);
@@ -84,7 +97,7 @@ impl Folders {
 
     /// Whether this pipeline has written into the folder before.
     fn is_ours(&self, folder: &Path) -> bool {
-        std::fs::read_to_string(folder.join(STAGING).join(OWNER)).is_ok_and(|owner| owner == self.lineage)
+        owner(folder).is_some_and(|(lineage, _)| lineage == self.lineage)
     }
 
     /// Whether every committed part is still there, or was published from where it was: else the folder is not the one that
@@ -116,8 +129,17 @@ impl Folders {
     /// Refuses a folder that another pipeline has written into since this one did, if it ever did: what it adds would lie among
     /// what is there. Before [`Folders::lock`]. Changes nothing.
     pub fn check_others(&self) -> std::io::Result<()> {
+        self.refuse(|folder| part_of_others(folder, &self.lineage))
+    }
+
+    /// The same for who begins anew, to whom the parts of an older state of its own are no others'.
+    pub fn check_strangers(&self) -> std::io::Result<()> {
+        self.refuse(|folder| part_of_strangers(folder, &self.pipeline))
+    }
+
+    fn refuse(&self, part: impl Fn(&Path) -> Option<String>) -> std::io::Result<()> {
         for (sink, folder) in &self.folders {
-            if let Some(part) = part_of_others(folder, &self.lineage) {
+            if let Some(part) = part(folder) {
                 return Err(std::io::Error::other(format!(
                     "{} holds {part}, and another pipeline was the last to write there: give the sink `{sink}` another `path`, or \
                      move the parts away",

@@ -6,7 +6,7 @@ mod publish;
 mod sink;
 mod source;
 
-pub use folders::{Folders, part_of_others};
+pub use folders::{Folders, part_of_others, part_of_strangers};
 pub use publish::any_part;
 pub use sink::{FileSink, check_folder};
 pub use source::FileSource;

@@ -83,6 +83,11 @@ pub(super) fn check_again(
 ) -> Result<Checked, Error> {
     let Ground { registry, secrets, .. } = ground;
     let loaded = parse(secrets, name, revision.language, &revision.text)?;
+    // Links may lead elsewhere by now.
+    let misfits = if rehearse { misfits(&loaded.spec, ground) } else { Vec::new() };
+    if !misfits.is_empty() {
+        return Err(Error::Invalid(loaded.faults(misfits)));
+    }
     let lookup = |name: &Name, written: &str| {
         let pin = revision.operators.get(&format!("{name}@{written}"));
         let pin = pin.ok_or_else(|| format!("revision {} does not say which {name}@{written} is", revision.number))?;

@@ -32,6 +32,7 @@ impl Manager {
             match (entry.is_being_deleted, entry.is_live(), entry.record.desired) {
                 (true, ..) => return Err(Error::Deleting(name)),
                 (false, true, Desired::Running) => return Err(Error::Running(name)),
+                (false, false, Desired::Running) if entry.is_due() => return Err(Error::Running(name)),
                 (false, true, Desired::Stopped | Desired::Paused) => return Err(Error::Stopping(name)),
                 (false, false, Desired::Paused) => return Err(Error::Paused(name)),
                 (false, false, _) => {}

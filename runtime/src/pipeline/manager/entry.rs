@@ -94,6 +94,12 @@ impl Entry {
         works && !is_at_rest
     }
 
+    /// Whether it is to run, and the process has not come to starting it yet.
+    pub(super) fn is_due(&self) -> bool {
+        let is_wanted = self.record.desired == Desired::Running && self.record.rest.is_none();
+        is_wanted && self.thread.is_none() && self.problem.is_none()
+    }
+
     /// Takes the door out: nothing of it is shown any more but its newest checkpoint, until the next run knows its own.
     pub(super) fn take_handle(&mut self) -> Option<Handle> {
         let handle = self.handle.take()?;

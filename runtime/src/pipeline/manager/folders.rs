@@ -10,7 +10,7 @@ use weir_core::ids::Name;
 
 use super::entry::Entry;
 use super::{Error, Manager};
-use crate::connector::file::{any_part, part_of_others};
+use crate::connector::file::{any_part, part_of_others, part_of_strangers};
 use crate::pipeline::folder::{Folder, resolved};
 use crate::settings::Diagnostics;
 
@@ -32,18 +32,28 @@ pub(super) fn check_others(
     for (sink, folder) in folders {
         let has_it = |entry: &Entry| {
             let back_to = entry.record.trial.iter().flat_map(|trial| trial.folders.values());
-            entry.revision.folders.values().chain(back_to).any(|taken| taken == folder)
+            entry.revision.folders.values().chain(back_to).any(|taken| meet(taken, folder))
         };
         let own = "give the sink a folder of its own";
         if let Some((other, _)) = entries.iter().find(|(other, entry)| *other != name && has_it(entry)) {
             let message = format!("pipeline `{other}` writes into {}", folder.display());
             return Err(refusal(name, sink, message, own));
         }
-        if let Some((other, _)) = folders.iter().find(|(other, taken)| *other != sink && *taken == folder) {
+        if let Some((other, _)) = folders.iter().find(|(other, taken)| *other != sink && meet(taken, folder)) {
             return Err(refusal(name, sink, format!("sink `{other}` writes into {}", folder.display()), own));
         }
     }
     Ok(())
+}
+
+/// Whether two sinks would be in each other's way: in one folder, or one of them where the other keeps what it has written.
+fn meet(one: &Path, other: &Path) -> bool {
+    let is_kept = |below: &Path| {
+        let first = below.components().next().map(|it| it.as_os_str().to_string_lossy().into_owned());
+        first.is_none_or(|first| first.starts_with('.') || first.starts_with("part-"))
+    };
+    let is_in = |inner: &Path, outer: &Path| inner.strip_prefix(outer).is_ok_and(is_kept);
+    is_in(one, other) || is_in(other, one)
 }
 
 fn refusal(name: &Name, sink: &Name, message: String, help: &str) -> Error {
@@ -53,8 +63,13 @@ fn refusal(name: &Name, sink: &Name, message: String, help: &str) -> Error {
 
 impl Manager {
     /// Refuses folders that others write into or have written into. All parts are of others for a pipeline that has committed
-    /// nothing.
-    pub(super) fn check_folders(&self, name: &Name, folders: &BTreeMap<Name, PathBuf>) -> Result<(), Error> {
+    /// nothing, unless it begins anew, which moves those of its own name away.
+    pub(super) fn check_folders(
+        &self,
+        name: &Name,
+        folders: &BTreeMap<Name, PathBuf>,
+        begins_anew: bool,
+    ) -> Result<(), Error> {
         // Those that write there still are the better answer than their parts.
         check_others(&self.entries(), name, folders)?;
         // Order: the parts first, since its own come behind a commit.
@@ -65,6 +80,7 @@ impl Manager {
         }
         let lineage = self.newest(name).and_then(|_| Folder::lineage_of(&self.state(name)).ok());
         let foreign = |folder: &Path, part| match &lineage {
+            _ if begins_anew => part_of_strangers(folder, name),
             Some(lineage) => part_of_others(folder, lineage),
             None => Some(part),
         };
@@ -75,5 +91,21 @@ impl Manager {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_meet_where_one_is_the_other_or_lies_among_what_it_keeps() {
+        let meets = |one: &str, other: &str| {
+            let (one, other) = (Path::new(one), Path::new(other));
+            assert_eq!(meet(one, other), meet(other, one));
+            meet(one, other)
+        };
+        assert!(meets("/a", "/a") && meets("/a", "/a/.staging/b") && meets("/a", "/a/part-00000000000000000900.jsonl"));
+        assert!(!meets("/a", "/a/errors") && !meets("/a", "/ab") && !meets("/a/b", "/a/c"));
     }
 }

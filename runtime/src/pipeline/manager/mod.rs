@@ -83,7 +83,7 @@ struct Inner {
 }
 
 impl Manager {
-    /// Opens what is kept below `DIR` and starts what was running.
+    /// Opens what is kept below `DIR`. What was running is starting from then on, and [`Manager::start_all`] starts it.
     pub fn open(
         data: &Path,
         (registry, audit): (Arc<Registry>, Arc<Audit>),
@@ -114,18 +114,33 @@ impl Manager {
             let mut entry = Entry::new(record, revision);
             let name = entry.record.name.clone();
             entry.before = entry::last_checkpoint(&manager.state(&name));
-            // Held over the start: its thread finds the entry.
-            let mut entries = manager.entries();
             if entry.record.desired == Desired::Running && entry.record.rest.is_none() {
-                manager.0.starting.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
-                manager.start(&mut entry, None);
+                manager.starting().insert(name.clone());
             } else if operation::end(&mut entry.record.operations, Ok(())) {
                 // It was told to rest, and rests: a kill came before that could be written down.
                 manager.0.records.keep(&entry.record)?;
             }
-            entries.insert(name, entry);
+            manager.entries().insert(name, entry);
         }
         Ok(manager)
+    }
+
+    /// Starts what was running when the last process ended, and has been neither stopped nor started since. Whoever answers
+    /// probes does so before: a thousand threads that start leave little for the one that opens a server.
+    pub fn start_all(&self) {
+        let names: Vec<Name> = self.starting().iter().cloned().collect();
+        // Held over all of them: whoever has begun waits, and takes no time from this.
+        let mut entries = self.entries();
+        for name in names {
+            let is_due = |entry: &&mut Entry| entry.is_due() && !self.is_shutting_down();
+            if let Some(entry) = entries.get_mut(&name).filter(is_due) {
+                self.start(entry, None);
+            }
+        }
+    }
+
+    fn starting(&self) -> MutexGuard<'_, BTreeSet<Name>> {
+        self.0.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Name, Entry>> {
@@ -247,7 +262,7 @@ impl Manager {
     /// Whether every pipeline that the start of this process found running has come to run, or to rest, once.
     pub fn has_started(&self) -> bool {
         let entries = self.entries();
-        let mut starting = self.0.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut starting = self.starting();
         if !starting.is_empty() {
             starting.retain(|name| entries.get(name).is_some_and(Entry::is_at_start));
         }
@@ -256,7 +271,7 @@ impl Manager {
 
     /// It has begun to run, or come to rest.
     fn on_started(&self, name: &Name) {
-        self.0.starting.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.starting().remove(name);
     }
 
     /// Whether the end has begun.

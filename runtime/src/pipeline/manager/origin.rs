@@ -91,12 +91,15 @@ impl Manager {
     pub(super) fn can_start(&self, origin: Option<&Origin>, checked: &Checked) -> Result<(), Error> {
         let name = &checked.pipeline.name;
         let Some(origin) = origin else {
-            self.check_folders(name, &folders(&checked.pipeline))?;
+            self.check_folders(name, &folders(&checked.pipeline), false)?;
             return self.fits(name, checked, None);
         };
         let opened = match origin.from {
             From::Latest => return self.fits(name, checked, Some(origin)),
-            From::Empty | From::Savepoint(_) => origin.open(checked).map_err(Error::Origin)?,
+            From::Empty | From::Savepoint(_) => {
+                self.check_folders(name, &folders(&checked.pipeline), true)?;
+                origin.open(checked).map_err(Error::Origin)?
+            }
         };
         // The authority decides again at the start: this is what is known here.
         let Some(newest) = self.newest(name).filter(|_| !origin.rewind) else { return Ok(()) };

@@ -127,7 +127,7 @@ impl<'a> Writer<'a> {
                 let committed = self.folders.check_committed(&manifest.parts, &id);
                 committed.and_then(|()| self.folders.check_newest(manifest.epoch))
             }
-            None => Ok(()),
+            None => self.folders.check_strangers(),
         };
         checked.map_err(|e| refused(&e))?;
         // Order: whatever may still refuse this start has been asked; only now something changes.
