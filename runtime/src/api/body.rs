@@ -48,9 +48,7 @@ pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Pr
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
         Ok(Err(_)) => Err(broken()),
-        Err(_) => {
-            Err(Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs())))
-        }
+        Err(_) => Err(too_slow()),
     };
     still_stands(serving.as_ref()).and(read)
 }
@@ -68,6 +66,10 @@ fn announced(request: &Request, bytes_max: usize) -> Result<(), Problem> {
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > bytes_max as u64) { Err(too_large(bytes_max)) } else { Ok(()) }
+}
+
+fn too_slow() -> Problem {
+    Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs()))
 }
 
 fn broken() -> Problem {
@@ -152,9 +154,7 @@ pub(super) async fn stream<R: Send + 'static>(
             }
         }
     });
-    let sent = sent.await.unwrap_or_else(|_| {
-        Err(Problem::new(Code::BodyTimeout, format!("the body was not here within {} s", BODY_TIME_MAX.as_secs())))
-    });
+    let sent = sent.await.unwrap_or_else(|_| Err(too_slow()));
     drop(sender);
     // What was cut off is dropped with what `take` made of it, and nothing of it was kept.
     sent?;

@@ -83,7 +83,7 @@ impl Client {
     /// The same with any method. Nothing is printed.
     pub(super) fn ask(&self, method: Method, path: &str, body: &str) -> Result<Value, No> {
         let headers = vec![(header::CONTENT_TYPE, "application/json".to_owned())];
-        let asked = Asked { method, path, headers, body: body.as_bytes().to_vec() };
+        let asked = Asked { method, path, headers, body: body.to_owned().into() };
         let answer = self.peer.send(asked).map_err(|e| match &self.peer {
             Peer::Socket(state) => No::Nobody(format!(
                 "no process answers for pipeline `{}` in {}: {e}; does it run, and is this its state folder? One of a server is \

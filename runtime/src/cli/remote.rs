@@ -81,7 +81,7 @@ impl Remote {
         headers: &[(HeaderName, String)],
         body: Vec<u8>,
     ) -> Result<Value, Exit> {
-        let answer = self.answer(Asked { method, path, headers: headers.to_vec(), body })?;
+        let answer = self.answer(Asked { method, path, headers: headers.to_vec(), body: body.into() })?;
         Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 
@@ -145,7 +145,7 @@ impl Remote {
         mut take: impl FnMut(&str) -> bool,
     ) -> Result<(), Exit> {
         let mut rest = Vec::new();
-        let asked = Asked { method: Method::GET, path, headers: headers.to_vec(), body: Vec::new() };
+        let asked = Asked { method: Method::GET, path, headers: headers.to_vec(), body: Default::default() };
         let answer = self.peer.follow(asked, |piece| {
             rest.extend_from_slice(piece);
             while let Some(end) = rest.iter().position(|b| *b == b'\n') {

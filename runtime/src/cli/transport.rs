@@ -46,7 +46,8 @@ pub(super) struct Asked<'a> {
     pub(super) method: Method,
     pub(super) path: &'a str,
     pub(super) headers: Vec<(HeaderName, String)>,
-    pub(super) body: Vec<u8>,
+    /// Asked again, it is not copied.
+    pub(super) body: Bytes,
 }
 
 /// An answer, whole.
@@ -140,7 +141,7 @@ impl Peer {
         for (name, value) in asked.headers {
             request = request.header(name, value);
         }
-        let request = request.body(Full::<Bytes>::from(asked.body)).map_err(io::Error::other)?;
+        let request = request.body(Full::new(asked.body)).map_err(io::Error::other)?;
         sender.send_request(request).await.map_err(|e| match self {
             Peer::Server(Server { is_tls: false, .. }) if e.is_parse() => io::Error::other(format!(
                 "it does not speak HTTP ({e}): if it speaks TLS, its URL begins with https://"

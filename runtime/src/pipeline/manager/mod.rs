@@ -33,7 +33,7 @@ pub use self::entry::View;
 pub use self::error::Error;
 pub use self::operation::{Kind, Operation, Progress};
 pub use self::origin::{From, Origin};
-use self::record::{Damaged, Desired, Found, Records};
+use self::record::{Damaged, Found, Records};
 pub use self::revision::{Cause, Language, Pin, Revision};
 pub use self::upgrade::GRACE_MAX;
 use super::folder::resolved;
@@ -114,7 +114,7 @@ impl Manager {
             let mut entry = Entry::new(record, revision);
             let name = entry.record.name.clone();
             entry.before = entry::last_checkpoint(&manager.state(&name));
-            if entry.record.desired == Desired::Running && entry.record.rest.is_none() {
+            if entry.is_due() {
                 manager.starting().insert(name.clone());
             } else if operation::end(&mut entry.record.operations, Ok(())) {
                 // It was told to rest, and rests: a kill came before that could be written down.
